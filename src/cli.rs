@@ -34,9 +34,10 @@ use exit::Exit;
 
 /// Keeps the task-event history that Nomad throws away.
 ///
-/// A Nomad task keeps its last ten events, and finished allocations vanish within hours. alloclog takes allocation JSON
-/// wherever it can be had, merges overlapping snapshots into one exact, deduplicated task-event log, says how complete
-/// that log is, and computes restart, failure and start-latency statistics.
+/// A Nomad task keeps its last ten events, and finished allocations vanish within hours. alloclog reads allocation JSON
+/// from a live cluster, saved listings, debug bundles, raft snapshots and event streams. It merges overlapping
+/// snapshots into one exact, deduplicated task-event log, says how complete this log is, and computes restart, failure
+/// and start-latency statistics.
 #[derive(Debug, Parser)]
 #[command(name = "alloclog", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -85,8 +86,8 @@ pub fn main() -> ExitCode {
         Err(help) => print_help(&help),
     };
     let exit = result.unwrap_or_else(|error| {
-        // After a signal the handler removes the temporary files, which makes the command fail: wait here until it
-        // exits.
+        // After a signal, the handler removes the temporary files and exits the process. The removal makes the command
+        // fail, so wait here until the process exits.
         signals::with_cleanup_lock(|_| ());
         if broken_pipe::is_reader_closed(&error) {
             return Exit::Done;

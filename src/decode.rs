@@ -1,4 +1,5 @@
-//! Decodes bytes to records: finds the allocations in documents of any shape, with two readers that agree.
+//! Decodes bytes to records: finds the allocations in documents of any shape. The fast reader and the strict reader
+//! return the same records.
 
 pub mod agent_log;
 pub mod allocation;

@@ -1,4 +1,5 @@
-//! The error of every module: a cause, the context in which it arose, and its kind, which tells a caller how to react.
+//! The error type of every module: a cause, the contexts in which it arose, and a kind. The kind tells a caller how to
+//! react.
 
 use std::array::TryFromSliceError;
 use std::error::Error as StdError;
@@ -23,18 +24,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// An option, a source or a location is invalid: correct it.
+    /// An option, a source or a location is invalid. The user must correct it.
     Usage,
     /// A query or a condition is not supported, or one of its values cannot be computed; see [`Error::refused`].
     Refused,
-    /// An object was read completely and is invalid, or certainly does not exist, although others refer to it. Errors
-    /// of another kind leave the content of a lake unknown.
+    /// An object was read completely and is invalid, or it certainly does not exist although other objects refer to it.
+    /// Errors of another kind leave the content of a lake unknown.
     Damaged,
     /// The lake, file or object that was named does not exist.
     NotFound,
-    /// Another writer changed the lake meanwhile: run again.
+    /// Another writer changed the lake meanwhile. The user can run the command again.
     Conflict,
-    /// A format or a feature of a newer or a different program: use that program.
+    /// A format or a feature of a newer or a different program. The user needs that program.
     Unsupported,
     /// A file, an object storage or a connection failed; [`Error::cause`] has the [`io::Error`] or
     /// [`object_store::Error`].
@@ -66,7 +67,7 @@ impl Error {
         Error::of(Kind::Other, message)
     }
 
-    /// An error of a kind.
+    /// An error of the given kind.
     pub fn of(kind: Kind, message: impl Into<String>) -> Error {
         Error { kind, layer: Box::new(Layer::Message(message.into())) }
     }
@@ -220,7 +221,7 @@ impl From<object_store::Error> for Error {
     }
 }
 
-/// Conversions of errors whose kind depends on their type alone.
+/// Implements the conversions of errors whose type alone determines their kind.
 macro_rules! from_causes {
     ($($cause:ty => $kind:ident),* $(,)?) => {$(
         impl From<$cause> for Error {

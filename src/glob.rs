@@ -1,6 +1,7 @@
 //! Globs over text: for `--job`, and for one component of a path.
 //!
-//! Translated to a regular expression, because globset matches bytes: its `?` matches half of an `ä`.
+//! A glob is translated to a regular expression. The crate globset is not used, because it matches bytes: its `?`
+//! matches half of an `ä`.
 
 use regex::Regex;
 

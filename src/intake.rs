@@ -43,7 +43,7 @@ pub struct IntakeOptions {
     pub strict: bool,
     /// When absences are delivered.
     pub absences: Absences,
-    /// Files that need not be read; `None` to read all files, and to return no [`Summary::read_files`].
+    /// Files that need not be read. If it is `None`, all files are read, and [`Summary::read_files`] stays empty.
     pub known_files: Option<KnownFiles>,
 }
 
@@ -66,7 +66,7 @@ pub struct Summary {
     pub documents: u64,
     /// How many of these documents have allocations or an empty list, by the number of their source.
     pub listings_by_source: BTreeMap<usize, u64>,
-    /// The numbers of the sources that are an empty file, or contain a stream without allocations.
+    /// The numbers of the sources that are an empty file or contain a stream without allocations.
     pub quiet_sources: BTreeSet<usize>,
     /// The keys of the files that were not read, because they are in [`IntakeOptions::known_files`].
     pub known_files: Vec<u128>,
@@ -87,7 +87,7 @@ pub struct Summary {
     /// New rows of `log_events`.
     pub new_log_events: u64,
     /// Rows of `log_events` that were left out. If the filter selects by job or namespace, a row is kept only if a
-    /// listing shows its allocation and the filter selects that allocation.
+    /// listing or a lake shows its allocation and the filter selects this allocation.
     pub unlisted_log_events: u64,
     /// Allocations in all documents.
     pub allocations: u64,
@@ -99,7 +99,7 @@ pub struct Summary {
     pub new_task_states: u64,
     /// New rows of `task_events`.
     pub new_task_events: u64,
-    /// Places that could not be read, and sources that could not be opened.
+    /// Parts of documents that could not be read, and sources that could not be opened.
     pub rejected: u64,
     /// Documents with times rounded by a float.
     pub rounded_documents: u64,
@@ -108,8 +108,8 @@ pub struct Summary {
     /// The keys with which `fetch --redact` replaced the names of allocations; contains `None` if names were not
     /// replaced.
     pub redaction: BTreeSet<Option<NonZeroU64>>,
-    /// Which allocations the documents show, and when. With [`Absences::ByDocument`], only since the last delivery;
-    /// with [`Absences::AtTheEnd`], empty.
+    /// Which allocations the documents show, and when. With [`Absences::ByDocument`], it has only what was shown since
+    /// the last delivery. With [`Absences::AtTheEnd`], it is empty.
     pub shown: ShownAllocations,
 }
 
@@ -160,7 +160,8 @@ pub trait Observer: Sync {
 
 impl Observer for () {}
 
-/// Maximum number of steps in flight. All earlier steps are complete, so every core knows their versions.
+/// Maximum number of steps in flight. So when a step is decoded, all steps that are at least this many before it are
+/// complete, and every core knows their versions.
 const MAX_IN_FLIGHT: usize = 32;
 
 /// Reads the inputs and delivers every new row.
@@ -187,7 +188,7 @@ pub fn run(
         let workers: Vec<_> =
             (0..cores).map(|_| scope.spawn(|| work(options, &receive, &pool, &sequencer, &versions))).collect();
         let results: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        // The reader ends when no worker receives blocks any longer.
+        // Drop the receiver, so that the reader ends if all workers ended early.
         if let Ok(mut receive) = receive.lock() {
             let (_, nothing) = sync_channel(0);
             *receive = nothing;
@@ -201,7 +202,7 @@ pub fn run(
     sequencer.finish()
 }
 
-/// One worker: takes blocks until there are none left.
+/// One worker thread: takes blocks until no blocks are left.
 fn work(
     options: &IntakeOptions,
     receive: &Mutex<Receiver<Step>>,
@@ -210,7 +211,7 @@ fn work(
     versions: &Versions,
 ) {
     let mut reader = Reader::new(Mode { strict: options.strict });
-    // If this thread panics, the other threads must not wait for its turn.
+    // With this guard, the other threads do not wait for the turn of this thread if it panics.
     let _guard = sequencer.guard();
     loop {
         let step = match receive.lock().map(|receive| receive.recv()) {
@@ -298,7 +299,8 @@ fn decode<'a>(
 ) -> ParsedPart<'a> {
     let known = block.number.checked_sub(MAX_IN_FLIGHT as u64).map_or(0, |step| versions.known_after(step));
     let mut seen = |head: &AllocationPreview<'_>| versions.number(head, known);
-    // Within the first document no version is known. Strict mode reads every byte in any case.
+    // While the first document is read, no version is known. Strict mode reads every byte in any case, so it skips no
+    // version.
     let may_be_seen = block.may_be_seen && known > 0 && !options.strict;
     let seen: Option<&mut Seen<'_>> = if may_be_seen { Some(&mut seen) } else { None };
     // A stream that broke off and will be requested again is not a truncated document.

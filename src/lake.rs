@@ -1,11 +1,11 @@
 //! The lake: one Delta table per stored table. Ingests append new rows, each row exactly once.
 //!
 //! A Delta transaction is atomic for one table, but an ingest writes several. So an ingest first writes its files under
-//! unique names, then creates *batch N* with create-if-absent: a small JSON document that lists the new files of every
-//! table. That is the commit. Then the writer (or, if it was killed, the next writer) applies the batches in order: one
-//! Delta transaction per table and batch, the ledger last. The transaction records the batch number, so no batch is
-//! applied twice. An ingest killed at any point has either committed or left only unreferenced files. There is no lock.
-//! See `docs/design.md`.
+//! unique names. Then it creates *batch N* with create-if-absent. A batch is a small JSON document that lists the new
+//! files of every table, and its creation is the commit. Then the writer applies the batches in order, to the ledger
+//! last, with one Delta transaction per table and batch. If the writer was killed, the next writer does this. The
+//! transaction records the batch number, so no batch is applied twice. An ingest killed at any point has either
+//! committed or left only unreferenced files. There is no lock. See `docs/design.md`.
 
 mod batch;
 mod cache;
@@ -47,7 +47,8 @@ use finding::{Finding, Remedy};
 use lake_file::{LAKE, LakeFile};
 use storage::{Created, Storage};
 
-/// Order in which a batch is applied to the tables. The ledger is last: if it has a batch, all tables have it.
+/// Order in which a batch is applied to the tables. The ledger is last, so if the ledger has a batch, all tables have
+/// it.
 pub const ORDER: [Table; 8] = [
     Table::TaskEvents,
     Table::AllocationHistory,
@@ -69,10 +70,10 @@ pub struct Lake {
     about: LakeFile,
 }
 
-/// The head of each table's log, as last seen, by table name.
+/// The head of each table's log when it was last read, by table name.
 pub type TableHeads = BTreeMap<String, TableHead>;
 
-/// Returns true if a SOURCE is a lake: a bucket URL, or a directory that holds a lake.
+/// Returns true if a SOURCE is a lake: a bucket URL, a `file://` URL, or the path of a directory that contains a lake.
 pub fn is_lake(text: &str) -> bool {
     let directory = text.strip_prefix("file://");
     storage::is_bucket(text) || directory.is_some() || Path::new(text).join(LAKE).is_file()
@@ -89,9 +90,11 @@ impl Lake {
         Ok(Lake::of(storage, about.ok_or_else(|| not_a_lake(text))?))
     }
 
-    /// Opens a lake to repair it. If `lake.json` is missing or damaged, writes it again from the tables, and also
-    /// returns this as a finding; with `is_dry_run` it writes nothing. A check rebuilds the batches that were lost
-    /// together with `lake.json`; until then, an ingest refuses the lake.
+    /// Opens a lake to repair it. If `lake.json` is missing or damaged, rebuilds it from the tables, and also returns a
+    /// finding that says so. With `is_dry_run`, the rebuilt `lake.json` is not written.
+    ///
+    /// If batches were lost together with `lake.json`, only a check rebuilds them. Until then, an ingest refuses the
+    /// lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
@@ -130,7 +133,7 @@ impl Lake {
             }
         };
         let lake = Lake::of(storage, about);
-        // The ledger is created last: if it exists, all tables exist and the storage has been probed.
+        // The ledger is created last. So if it exists, all tables exist, and the storage has been probed.
         if !delta_log::exists(&lake.storage, Table::Snapshots)? {
             if !lake.storage.list("_alloclog/batches")?.is_empty() {
                 return Err(Error::damaged(format!(
@@ -204,11 +207,11 @@ impl Lake {
         Ok(self.storage.create(&batch_name(number), bytes)? == Created::Ours)
     }
 
-    /// Checks that each table has the commit of the last batch that changed it. A log that lost its last versions
-    /// looks like an earlier log. A new version would then take the number of a lost one, and hide the loss.
+    /// Checks that each table has the commit of the last batch that changed it. A log that lost its last versions looks
+    /// like a shorter, intact log. A new version would then take the number of a lost version, and hide the loss.
     ///
-    /// A table may be ahead of batch `number` only if the next batch exists. If that batch was lost after it was
-    /// applied to a table, the table would ignore a new batch with the same number.
+    /// If a table has a later batch than `number`, also checks that batch `number + 1` exists. If that batch was lost
+    /// after it was applied to the table, the table would ignore a new batch with the same number.
     ///
     /// # Errors
     /// When the lake cannot be read, and [`Kind::Damaged`] when a table lacks commits.
@@ -221,7 +224,8 @@ impl Lake {
                 return Err(self.has_gap(table, head.batch, reached));
             }
             if head.batch > number {
-                // Another writer may have created the next batch meanwhile, so require only that it exists.
+                // Another writer may have created the next batch meanwhile. So the next batch is not an error, but it
+                // must exist.
                 self.old_batch(number + 1)?;
             }
         }
@@ -303,7 +307,8 @@ impl Lake {
         Ok(head)
     }
 
-    /// Reads the state of a table at its newest version; it has no files if an upgrade has yet to create the table.
+    /// Reads the state of a table at its newest version. The state has no files if the table does not exist yet because
+    /// an upgrade will create it.
     ///
     /// # Errors
     /// When the lake cannot be read.
@@ -316,8 +321,8 @@ impl Lake {
         Ok(self.about.format < format::since(table) && !delta_log::exists(&self.storage, table)?)
     }
 
-    /// The files of every table, including those of pending batches. All tables are at the same batch, even while other
-    /// writers commit.
+    /// The files of every table, including the files that pending batches add. So all tables have the rows of the same
+    /// batches, even while other writers commit. Replacements of pending batches are not applied.
     ///
     /// # Errors
     /// When the lake cannot be read.

@@ -1,11 +1,17 @@
 //! Keeps the task-event history that Nomad throws away.
 //!
-//! The path of the data through the program, from the lowest layer up: [`source`] resolves sources to documents,
-//! [`decode`] parses documents into records, [`merge`] keeps the rows that are new, [`store`] writes them to a
-//! temporary store, [`query`] computes views and statistics with SQL, [`report`] selects the rows worth showing,
-//! [`render`] formats tables. [`intake`] runs the first three stages on all cores, and [`lake`] stores new rows
-//! permanently. [`pipeline`] runs all of it: from sources to tables and views in a store. `examples/restarts.rs` is a
-//! program with this function:
+//! The data passes through these modules, in this order:
+//!
+//! - [`source`] resolves sources to documents.
+//! - [`decode`] parses documents into records.
+//! - [`merge`] keeps the rows that are new.
+//! - [`store`] writes these rows to a temporary store.
+//! - [`query`] computes views and statistics with SQL.
+//! - [`report`] selects the rows worth showing.
+//! - [`render`] formats tables.
+//!
+//! [`intake`] runs the first three stages on all cores, and [`lake`] stores new rows permanently. [`pipeline`] runs all
+//! stages from the sources to the tables and views in a store. `examples/restarts.rs` is a program with this function:
 //!
 //! ```
 //! use std::error::Error;

@@ -1,4 +1,4 @@
-//! The members of a JSON object in order, including repeated names, which the maps of serde drop.
+//! The members of a JSON object in order. Members with repeated names are kept, unlike in the maps of serde.
 
 use std::fmt;
 use std::marker::PhantomData;

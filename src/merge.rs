@@ -43,7 +43,8 @@ impl Filter {
         self.needs_listing() || self.allocation.is_some()
     }
 
-    /// Returns true if the job or the namespace of an allocation decides whether it is kept. Logs contain neither.
+    /// Returns true if the job or the namespace of an allocation decides whether the allocation is kept. A log line has
+    /// neither, so a listing must show the allocation.
     pub fn needs_listing(&self) -> bool {
         self.job.is_some() || self.namespace.as_deref().is_some_and(|namespace| namespace != "*")
     }
@@ -53,14 +54,14 @@ impl Filter {
         !self.needs_listing() && self.has_prefix(alloc_id)
     }
 
-    /// Returns true if an allocation's ID starts with the wanted digits, or none are wanted.
+    /// Returns true if an allocation's ID starts with the digits in `allocation`, or if `allocation` is `None`.
     pub fn has_prefix(&self, alloc_id: &str) -> bool {
         let digits =
             |prefix: &String| alloc_id.bytes().filter(|byte| *byte != b'-').take(prefix.len()).eq(prefix.bytes());
         self.allocation.as_ref().is_none_or(digits)
     }
 
-    /// Returns true if the rows of an allocation of this job are kept.
+    /// Returns true if the rows of an allocation with this key are kept.
     pub fn keeps(&self, allocation_key: &AllocationKey<'_>) -> bool {
         let namespace = self.namespace.as_deref().is_none_or(|n| n == "*" || n == allocation_key.namespace);
         let job = || self.job.as_ref().is_none_or(|glob| allocation_key.job_id.is_some_and(|id| glob.is_match(id)));
@@ -121,7 +122,7 @@ impl<R> Keyed<R> {
         self.identities.extend(added.iter().map(|row| identity(columns, row, buffer)));
     }
 
-    /// Keeps the rows that `is_new` accepts by their version and identity, and applies `mark` to them.
+    /// Applies `mark` to every row, and then keeps the rows for whose version and identity `is_new` returns true.
     fn keep_new(&mut self, mut is_new: impl FnMut(usize, u128) -> bool, mut mark: impl FnMut(&mut R)) {
         let mut keys = std::mem::take(&mut self.versions).into_iter().zip(std::mem::take(&mut self.identities));
         let kept = &mut self.identities;
@@ -154,13 +155,14 @@ pub struct ShownVersion<'a> {
 
 /// How a version was read from a document.
 enum ShownAs<'a> {
-    /// Parsed: the allocation, its namespace, and the key of the version if the version may be skipped next time.
+    /// It was parsed: the allocation, its namespace, and the key of the version. The key is `None` if the version may
+    /// not be skipped when it is listed again.
     Read(&'a str, &'a str, Option<u128>),
-    /// Skipped: the number of the known version.
+    /// It was skipped: the number of the known version.
     Seen(u32),
 }
 
-/// Builds the rows of a part's items. An allocation without a namespace gets `namespace`.
+/// Builds the rows of the items in a part of a document. An allocation without a namespace gets `namespace`.
 pub fn rows<'a>(
     items: &'a [Item<'a>],
     region: &'a str,
@@ -244,11 +246,12 @@ pub fn rows<'a>(
 }
 
 /// Returns true if an allocation may be skipped when it is listed again. That is not the case for:
-/// - An allocation with unknown fields: it must be parsed to count them.
-/// - The payload of a stream event: outside of its event, the same JSON would give a row of another shape.
-/// - An allocation without a namespace: it gets the namespace of the document.
-/// - An allocation whose modification time a float64 represents exactly: its version looks the same in a document
-///   with rounded times.
+/// - An allocation with unknown fields, because it must be parsed to count them.
+/// - The payload of a stream event, because the same JSON outside of a stream event would give a row of another
+///   shape.
+/// - An allocation without a namespace, because it gets the namespace of the document.
+/// - An allocation whose modification time a float64 represents exactly, because its version looks the same in a
+///   document with rounded times.
 fn may_skip_next_time(item: &Item<'_>, a: &Allocation<'_>) -> bool {
     let is_streamed = matches!(item.content, ItemContent::Streamed(_));
     !item.has_unknown && !is_streamed && a.namespace.is_some() && !a.modify_time.is_some_and(time::looks_like_float)
@@ -264,7 +267,7 @@ pub struct Merge {
     sightings: HashSet<(u32, i64)>,
     allocations: Interner,
     namespaces: Interner,
-    /// The allocations that the filter keeps, if log lines are filtered by them.
+    /// The allocations that the filter keeps; `None` if log lines are not filtered by them.
     kept: Option<HashSet<u32>>,
 }
 
@@ -278,8 +281,8 @@ pub struct New {
 }
 
 impl Merge {
-    /// The state before the first row. If the filter needs a listing, it also records which allocations the filter
-    /// keeps.
+    /// The state before the first row. If the filter needs a listing, the state also records which allocations the
+    /// filter keeps.
     pub fn new(filter: &Filter) -> Merge {
         Merge { kept: filter.needs_listing().then(HashSet::new), ..Merge::default() }
     }
@@ -297,7 +300,7 @@ impl Merge {
         self.rows.is_new(number, identity as u64 ^ Table::LogEvents as u64)
     }
 
-    /// Assigns allocation numbers to the versions of a part, and fills in the facts of skipped ones.
+    /// Assigns allocation numbers to the parsed versions of a part, and fills in the facts of the skipped versions.
     pub fn number(&mut self, rows: &mut PartRows<'_>, versions: &Versions) {
         for version in &mut rows.versions {
             match version.shown {
@@ -337,7 +340,7 @@ impl Merge {
         self.namespaces.name(number)
     }
 
-    /// Keeps the new rows in `rows`, and marks them with the number of their document.
+    /// Keeps only the new rows in `rows`, and sets the number of their document in them.
     pub fn keep_new<'a>(
         &mut self,
         rows: &mut PartRows<'a>,

@@ -1,6 +1,6 @@
 //! A thin client for Nomad's HTTP API: addresses, credentials, requests, and the bytes of the answers.
 //!
-//! It is independent of the tables. It only sends GET requests. The credentials it holds (token, password) never appear
+//! The client is independent of the tables, and sends only GET requests. Its credentials (token, password) never appear
 //! in its messages.
 
 pub mod access;

@@ -17,10 +17,11 @@ use tempfile::TempDir;
 /// Name of the file that describes an export.
 pub const MANIFEST: &str = "_export.json";
 
-/// Length of the random suffix of a temporary directory: long enough that no user directory is mistaken for a leftover.
+/// Length of the random suffix of a temporary directory. The suffix is so long that a directory of the user is not
+/// mistaken for a leftover.
 const RANDOM: usize = 16;
 
-/// The content of `_export.json`: what was exported, so that a later export may replace it.
+/// The content of `_export.json`. It says what was exported, so that a later export may replace the directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of alloclog that wrote it.
@@ -72,7 +73,7 @@ impl Output {
     /// Creates the temporary directory for `target`.
     ///
     /// # Errors
-    /// When something exists at the target that may not be replaced, or it cannot be written.
+    /// When something exists at the target that may not be replaced, or the temporary directory cannot be written.
     pub fn begin(target: &Path, force: bool) -> Result<Output> {
         let target = resolve_link(target)?;
         let shown = target.display();
@@ -109,16 +110,17 @@ impl Output {
     /// it is an earlier export and `--force` is given.
     ///
     /// # Errors
-    /// When it cannot be written or renamed, or the target was created meanwhile; nothing has changed then.
+    /// When the directory cannot be written or renamed, or the target was created meanwhile. Then nothing has changed.
     pub fn commit(self, manifest: &Manifest) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
         let mut text = serde_json::to_string_pretty(manifest)?;
         text.push('\n');
         fs::write(self.file(MANIFEST), text).with_context(cannot)?;
-        // tempfile creates directories for their owner only; this one gets the usual permissions.
+        // Directories that tempfile creates are accessible to their owner only. The directory `out` has the usual
+        // permissions.
         let made = self.temporary.path().join("out");
-        // Rename replaces nothing but an empty directory; the system refuses anything else, even if it was created a
+        // `rename` replaces only an empty directory. The system refuses any other target, even one that was created a
         // moment ago.
         match fs::rename(&made, &self.target) {
             Err(e) if is_taken(&e) && self.force => self.replace(&made),
@@ -155,7 +157,7 @@ impl Output {
     }
 }
 
-/// A file that is written elsewhere, and then replaces its target.
+/// A file that is written in a temporary directory, and then replaces its target.
 #[derive(Debug)]
 pub struct OutputFile {
     target: PathBuf,
@@ -202,7 +204,7 @@ impl OutputFile {
     /// file may be created and renamed.
     ///
     /// # Errors
-    /// When it cannot be renamed, or the owner cannot be kept; nothing has changed then.
+    /// When the file cannot be renamed, or the owner cannot be kept. Then nothing has changed.
     pub fn commit(&self) -> Result<()> {
         let shown = self.target.display();
         let cannot = || format!("cannot write {shown}");
@@ -216,7 +218,7 @@ impl OutputFile {
                     format!("{shown} belongs to another user or group, which cannot be preserved; remove it, or name another file")
                 })?;
             }
-            // After the owner: changing the owner clears some mode bits.
+            // Set the mode after the owner, because changing the owner clears some mode bits.
             fs::set_permissions(&made, old.permissions()).with_context(cannot)?;
         }
         fs::rename(made, &self.target).with_context(cannot)
@@ -227,7 +229,7 @@ impl OutputFile {
     }
 }
 
-/// The target with links resolved: a link stays, and the file it points to is replaced.
+/// Returns the target with links resolved. So a link stays, and the file that it points to is replaced.
 fn resolve_link(target: &Path) -> Result<PathBuf> {
     // Normalize a trailing slash, which would hide that the target is a link.
     let target: PathBuf = target.components().collect();
@@ -291,7 +293,7 @@ fn is_mounted(target: &Path) -> bool {
             return true;
         }
     }
-    // Skip files: in an overlay (containers), they may be on another device than their directory.
+    // Skip files, because in an overlay file system (containers) a file may be on another device than its directory.
     let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
     target.is_dir() && device(target) != device(parent(target))
 }
@@ -301,8 +303,8 @@ fn parent(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Checks that the path may be replaced: it does not exist, or is an empty directory, or with `--force` an earlier
-/// export. Errors use `name`, the path given by the user.
+/// Checks that `target` may be replaced. It may be replaced if it does not exist, if it is an empty directory or, with
+/// `--force`, if it is an earlier export. Error messages use `name`, the path given by the user.
 fn may_replace(target: &Path, name: &Path, force: bool) -> Result<()> {
     let shown = name.display();
     if target.is_symlink() {

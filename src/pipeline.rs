@@ -44,7 +44,7 @@ pub struct Pipeline {
     pub by: GroupBy,
     /// The period of the statistics. Stored tables are not restricted to it.
     pub period: Period,
-    /// How to compute views that have a native twin; the rows are the same.
+    /// How to compute views that have a native twin. Every method gives the same rows.
     pub method: Method,
     /// Selects allocations.
     pub filter: Filter,
@@ -52,13 +52,14 @@ pub struct Pipeline {
     pub documents: source::SourceOptions,
     /// The region of rows from documents; empty for none.
     pub region: String,
-    /// Read only rows of this region from a lake; `None` for all.
+    /// The region whose rows are read from a lake; `None` for all regions.
     pub lake_region: Option<String>,
-    /// Length of the period that ends at a lake's newest observation, in nanoseconds. Only allocations seen in this
-    /// period, or since the start of `period` if that is earlier, are read from the lake; `None` for all.
+    /// Length of the period that ends at a lake's newest observation, in nanoseconds; `None` for all time. Only
+    /// allocations that were seen in this period are read from the lake. If the start of `period` is earlier, it also
+    /// starts this period.
     pub lake_span: Option<i64>,
-    /// With `lake_span`, the start that replaces the start of `period` when a lake is read; `None` to use that of
-    /// `period`.
+    /// With `lake_span`, a start that is used instead of the start of `period` when a lake is read; `None` to use the
+    /// start of `period`.
     pub lake_since: Option<time::When>,
     /// Validate every byte of a document, and fail on the first error.
     pub strict: bool,
@@ -76,7 +77,7 @@ pub struct Outcome {
     pub views: BTreeSet<&'static str>,
     /// Lost restarts; `None` if no document was read, or `coverage` was not computed.
     pub lost: Option<LostRestarts>,
-    /// Why the filter and the period select nothing, if so.
+    /// Why the filter and the period select nothing; `None` if they select something.
     pub nothing: Option<Nothing>,
 }
 
@@ -92,11 +93,11 @@ pub enum Error {
     /// With [`Pipeline::strict`], part of a document was rejected; the notes say which.
     #[error("input was rejected and --strict is set")]
     Rejected,
-    /// No allocations in all documents, or in those of this source.
+    /// No document has allocations, or no document of this source has any. The text is the name of the source.
     #[error("{0}: no allocations found")]
     NoAllocations(String),
-    /// No allocations, but lines of logs; the text is their number (`84 lines`). The lines name no job, so the views
-    /// have no rows.
+    /// No document has allocations, but logs have lines of task events. The texts are the name of the source and the
+    /// number of lines (`84 lines`). The lines name no job, so the views have no rows.
     #[error(
         "{0}: no allocations found, only {1} of logs; read a listing of their allocations, too, or query recovered_events"
     )]
@@ -122,7 +123,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an error of another module. A usage error or a refusal stays one; any other error is wrapped with `kind`.
+    /// Wraps an error of another module. A usage error stays a usage error, and a refusal stays a refusal. Any other
+    /// error is wrapped with `kind`.
     fn of(kind: fn(error::Error) -> Error) -> impl Fn(error::Error) -> Error {
         move |error| match (error.kind(), error.refused()) {
             (Kind::Usage, _) => Error::Usage(Usage(format!("{error:#}"))),
@@ -156,8 +158,8 @@ impl Pipeline {
         self.finish(store, &work, &lakes, summary, observer)
     }
 
-    /// Like [`Pipeline::run`], for a cluster that is followed: recomputes the views and calls `show` after a document
-    /// ends, at most once per `min_interval`, and recomputes them once more at the end.
+    /// Like [`Pipeline::run`], for a cluster that is followed. Recomputes the views and calls `show` after a document
+    /// ends, at most once per `min_interval`. At the end, recomputes the views once more.
     ///
     /// # Errors
     /// As [`Pipeline::run`], and when `show` fails.
@@ -183,7 +185,7 @@ impl Pipeline {
             live.end();
             (taken, refreshing.join())
         });
-        // An error of the refresh loop is the cause of later ones: report it first.
+        // An error of the refresh loop causes later errors, so report it first.
         refreshed.map_err(|_| Error::Died)??;
         live.finish().map_err(Error::of(Error::Store))?;
         self.finish(store, &work, &[], taken?, observer)
@@ -191,12 +193,13 @@ impl Pipeline {
 
     fn work(&self) -> Result<Work, Error> {
         let mut views = plan::needed(&self.views, &self.by);
-        // The summary prints the number of lost restarts, and a report the events of unlisted allocations.
+        // Keep two views. The summary prints the number of lost restarts (`coverage`), and a report shows the events of
+        // allocations that no listing shows (`recovered_events`).
         let is_kept = |plan: &&mut Plan| ["coverage", "recovered_events"].contains(&plan.view.name);
         views.iter_mut().filter(is_kept).for_each(Plan::want);
         let mut tables = plan::tables(&views);
         tables.extend(&self.tables);
-        tables.insert(Table::Snapshots); // spans count back from its newest observation
+        tables.insert(Table::Snapshots); // durations count back from the newest observation in it
         if self.counts_allocations() {
             tables.insert(Table::AllocationHistory); // needed to decide whether the filter matches anything
         }
@@ -241,7 +244,7 @@ impl Pipeline {
         } else {
             intake::run(inputs, &self.intake_options(combined.absences()), observer, &mut combined)
         };
-        // An error of the writer is the cause of later ones: report it first.
+        // An error of the writer causes later errors, so report it first.
         let shown = taken.as_ref().ok().map(|summary| &summary.shown);
         combined.finish(&self.region, shown).map_err(Error::of(Error::Store))?;
         let mut summary = taken?;
@@ -273,7 +276,7 @@ impl Pipeline {
     }
 }
 
-/// Forwards everything, and counts rejected input.
+/// Forwards all calls, and counts the notes about rejected input.
 struct CountRejected<'o> {
     observer: &'o dyn Observer,
     rejected: AtomicU64,
@@ -290,7 +293,7 @@ impl Observer for CountRejected<'_> {
     }
 }
 
-/// Summary of what was read from a lake, in one line.
+/// A one-line summary of the rows that were read from a lake.
 fn lake_line(lake: &Lake, found: &lake::scan::ScanSummary) -> String {
     let events = found.rows.get(Table::TaskEvents.name()).copied().unwrap_or_default();
     let since = found

@@ -1,11 +1,11 @@
 //! Computes `absences`: which full listings lack an allocation that was shown before.
 //!
-//! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the
-//! hour of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row
-//! of `absences` says that a listing and those after it lack the allocation. An exact row of `sightings` says that
-//! the allocation is shown again. So the rows determine the exact last sighting, and [`Presence`] can be rebuilt from
-//! them. Earlier hours need no rows. Full listings of a later hour need no rows either: if the allocation has no
-//! sighting in that hour, these listings lack it.
+//! `sightings` are truncated to the hour, so that an idle cluster adds one row per allocation and hour. Within the hour
+//! of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row of
+//! `absences` says that one listing and the later listings of the hour lack the allocation. An exact row of `sightings`
+//! says that the allocation is shown again. So the rows determine the exact last sighting, and [`Presence`] can be
+//! rebuilt from them. Earlier hours need no rows. Full listings of a later hour need no rows, either: if the allocation
+//! has no sighting in that hour, they lack the allocation.
 
 mod hour_update;
 mod rows;
@@ -24,14 +24,14 @@ pub use rows::{READS, batches};
 /// What a document proves about allocations that it does not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Extent {
-    /// It lists its namespace completely, and the allocations that it lacks are recorded.
+    /// It lists its namespace completely, and the allocations that it lacks are recorded in `absences`.
     Full,
     /// It may be incomplete, or it is a full listing that was ingested by a version of alloclog that recorded no
     /// absences.
     Unknown,
 }
 
-/// A document that shows allocations at one time; a stream does not.
+/// A document that shows allocations at one time. A piece of an event stream is not such a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Document {
     /// observed_at, in nanoseconds since the epoch.
@@ -44,7 +44,7 @@ pub struct Document {
     pub extent: Extent,
 }
 
-/// A version shown by a stream: timed by the server's clock, not by the observer's.
+/// A version shown by a stream. Its time is by the server's clock, not by the observer's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamedVersion {
     /// ModifyIndex.
@@ -72,7 +72,7 @@ impl LastShown {
         self.streamed = self.streamed.max(other.streamed);
     }
 
-    /// The hour of the last sighting.
+    /// The hour of the last sighting; `None` if only terminal versions were shown.
     fn hour(&self) -> Option<i64> {
         self.live.max(self.streamed.map(|version| version.at)).map(hour_of)
     }
@@ -110,7 +110,7 @@ pub enum Fact {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     regions: BTreeMap<Box<str>, Region>,
-    /// The hours whose rows are all known, with the hour in which they were last needed. Lakes only.
+    /// The hours whose rows are all known, each with the hour in which it was last needed. Used only for lakes.
     hours: BTreeMap<i64, u32>,
 }
 
@@ -127,7 +127,7 @@ struct LastHour {
     hour: i64,
     /// The namespace; `None` if no row has one.
     namespace: Option<Box<str>>,
-    /// The latest exact sighting.
+    /// The time of the latest exact sighting.
     uncut: Option<i64>,
     /// The latest shown_at.
     shown: Option<i64>,
@@ -141,14 +141,14 @@ struct LastHour {
     version: Option<StreamedVersion>,
 }
 
-/// The time of an allocation's last sighting, as far as known.
+/// The time of an allocation's last sighting, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastSighting {
-    /// No document showed it, only a stream.
+    /// No document showed the allocation; only a stream showed it.
     Nothing,
     /// The exact time.
     Exactly(i64),
-    /// Not after this time.
+    /// Unknown, but not after this time.
     Until(i64),
 }
 
@@ -157,7 +157,7 @@ enum LastSighting {
 struct Hour {
     /// Full listings that record absences, in order.
     full: Vec<(i64, Option<i64>)>,
-    /// The last document that may be incomplete.
+    /// The time of the last document that may be incomplete.
     last_unknown: Option<i64>,
 }
 
@@ -201,7 +201,7 @@ impl LastHour {
         self.missing.max(self.missing_since_unknown).filter(|missing| self.uncut.is_none_or(|uncut| uncut < *missing))
     }
 
-    /// The last sighting, from rows and the documents of its hour.
+    /// The last sighting, according to the rows and to the documents of its hour.
     fn last(&self, documents: &Hour) -> LastSighting {
         let sure = self.uncut.max(self.shown);
         if let Some(missing) = self.recorded() {
@@ -297,7 +297,7 @@ impl Presence {
             let entry = region.allocations.get(alloc_id);
             let Some(hour) = entry.map(|entry| entry.hour).max(last.hour()) else { continue };
             let earlier = entry.and_then(|entry| entry.namespace.as_ref());
-            // A source without namespaces says `default`; any other name wins.
+            // A source without namespaces gives the name `default`. Any other name takes precedence over it.
             let namespace = namespace.filter(|name| earlier.is_none() || &***name != "default").or(earlier).cloned();
             let (before, after) = hours.get(hour, namespace.as_deref());
             let entry = entry.filter(|entry| entry.hour == hour);
@@ -324,7 +324,7 @@ impl Presence {
         hours.iter().all(|hour| self.hours.contains_key(hour))
     }
 
-    /// Records that the rows of these hours, which are known, are needed now (in hours since the epoch).
+    /// Records that these hours, whose rows are known, are needed at `now`, in hours since the epoch.
     pub fn keep(&mut self, hours: &[i64], now: u32) {
         self.hours.extend(hours.iter().map(|hour| (*hour, now)));
     }

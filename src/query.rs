@@ -1,14 +1,15 @@
 //! Runs the views of `queries/` on embedded polars over the Parquet files of a store. Also answers users' queries
 //! over the stored tables and the views.
 //!
-//! The views are portable SQL, and run on polars' SQL front end. In some cases that front end deviates from the SQL
-//! standard, so the module `sql` plans users' queries instead.
+//! The views are portable SQL, and run on polars' SQL front end. This front end deviates from the SQL standard in some
+//! cases, so the module `sql` plans users' queries instead.
 //!
 //! Some views are difficult or slow in SQL. Each of them has a native twin, which computes the same rows faster
 //! (`native`).
 //!
-//! A view that other views read is computed once, before them, because polars would recompute it for each of them. Its
-//! rows are written to the store, or kept in memory if they are few and the view is not itself a result.
+//! A view that other views read is computed once, before them, because polars would otherwise recompute it for each of
+//! them. Its rows are written to the store. If the rows are few, and the view is not itself a result, they are kept in
+//! memory instead.
 
 mod condition;
 pub mod dialect;
@@ -193,8 +194,7 @@ pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
 /// Maximum number of mistakes in one query that are corrected to find a query that runs.
 const MISTAKES: usize = 8;
 
-/// A refusal recommends a query in which the first mistake is corrected, but which may contain another. Replaces that
-/// query by one that runs.
+/// A refusal recommends a query in which only the first mistake is corrected. Replaces that query by one that runs.
 fn with_query_that_runs(mut refused: Refused, tables: &BTreeMap<String, LazyFrame>, now: Option<i64>) -> Refused {
     for _ in 0..MISTAKES {
         let Some(Ok(query)) = refused.query().map(question::parse) else { break };
@@ -209,7 +209,7 @@ fn with_query_that_runs(mut refused: Refused, tables: &BTreeMap<String, LazyFram
     refused
 }
 
-/// The rows of a result that meet a condition, and the number of rows for which the condition is unknown because of a
+/// The rows of a result for which a condition is true, and the number of rows for which it is unknown because of a
 /// null.
 ///
 /// # Errors
@@ -271,14 +271,15 @@ fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     if frame(store, &sql)?.column("newest")?.i64()?.get(0) >= newest {
         return Ok(());
     }
-    let problem = "a duration in --since or --until counts back from the newest observation, of which only a lower bound is \
+    let problem = "a duration in --since or --until counts back from the newest observation, but only a lower bound of its time is \
                    known, because Nomad before 0.7.1 lists no ModifyTime: say when the documents were observed \
                    (--observed-at, or a UTC time in the file's name), or give times";
     Err(Refused::because(problem.to_owned()).into())
 }
 
-/// Explains why the store has no observation in a period. `None` if the store has one, or if it has allocations without
-/// a date, because these may have been observed in the period.
+/// Explains why the store has no observation in a period. Returns `None` if the store has an observation in the period.
+/// Also returns `None` if the store has allocations in a document without a time, because this document may have been
+/// observed in the period.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -291,7 +292,7 @@ pub fn observed_nothing(store: &Store, period: Period) -> Result<Option<String>>
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
-    // A document without a date and without allocations (a list of nodes, an empty list) counts as an observation only
+    // A document without a time and without allocations (a list of nodes, an empty list) counts as an observation only
     // if the period has no bounds.
     let least = if period.since.is_none() && period.until.is_none() { 0 } else { 1 };
     // An observation at the end of a period shows what happened before that end.
@@ -334,8 +335,8 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
     }
     let mut rows = DataFrame::empty();
     for step in plan.steps()? {
-        // The streaming engine groups by text in half the time and memory. It does not support every join in the
-        // other steps: there it crashes instead of returning an error.
+        // The streaming engine groups by text in half the time and memory. It does not support every join in the other
+        // steps, and crashes on such a join instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         let is_final = step.name == plan.view.name;
         let mut frame = context.execute(&step.sql)?;
@@ -349,11 +350,11 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
     Ok(rows)
 }
 
-/// Drops the columns of a step that are not used by name. `SELECT *` would carry them from step to step.
+/// Keeps only these columns of a step. `SELECT *` would carry the other columns from step to step.
 fn narrow(mut frame: LazyFrame, columns: &BTreeSet<&str>) -> Result<LazyFrame> {
     let schema = frame.collect_schema()?;
     let named: Vec<_> = schema.iter_names().filter(|name| columns.contains(name.as_str())).cloned().collect();
-    // If no column of a step is used, only its rows are counted, so it keeps all columns.
+    // If the step has none of these columns, its rows are only counted. Then the step keeps all columns.
     let all_or_none = named.is_empty() || named.len() == schema.len();
     Ok(if all_or_none { frame } else { frame.select(named.into_iter().map(col).collect::<Vec<_>>()) })
 }
@@ -378,7 +379,7 @@ fn has_rows(store: &Store, table: Table) -> Result<bool> {
     Ok(rows.limit(1).collect()?.height() > 0)
 }
 
-/// An SQL context with the named tables and views, without those that are not in the store.
+/// An SQL context with those of the named tables and views that the store has.
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<SQLContext> {
     let context = SQLContext::new();
     // A name that is not in the store is a common table expression of the query.
@@ -388,7 +389,7 @@ fn context<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<SQ
     Ok(context)
 }
 
-/// The named tables and views, without those that are not in the store.
+/// Those of the named tables and views that the store has.
 fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTreeMap<String, LazyFrame>> {
     let mut tables = BTreeMap::new();
     for name in names {

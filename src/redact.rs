@@ -1,9 +1,9 @@
 //! Pseudonyms for names, so that a result can be given to others.
 //!
-//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. A guessed name
-//! can be compared with a pseudonym only with the key. Equal names have equal pseudonyms, so every count and every join
-//! stays the same. Values that are not a name, an ID or a free text (times, numbers, states, types)
-//! stay unchanged.
+//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Without the key,
+//! nobody can check whether a guessed name belongs to a pseudonym. Equal names have equal pseudonyms, so every count
+//! and every join stays the same. Times, numbers, states, types and other values that are not a name, an ID or a free
+//! text stay unchanged.
 
 mod document;
 mod key;
@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::tables::beginning_of_id;
 
-/// What a name stands for. Equal texts of two kinds have different pseudonyms. So a pseudonym does not show, for
-/// example, that a job has the same name as its namespace.
+/// What a name denotes. Names of different kinds have different pseudonyms, even if their texts are equal. So a
+/// pseudonym does not show, for example, that a job has the same name as its namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum NameKind {
@@ -68,11 +68,11 @@ const CHILDREN: [&str; 2] = ["/dispatch-", "/periodic-"];
 /// Letters and digits of pseudonyms (RFC 4648, in lower case).
 const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// Characters after the prefix of a pseudonym: 60 bits, so that two of a million names have the same pseudonym with a
-/// probability below 10^-6.
+/// Characters after the prefix of a pseudonym: 60 bits. So the probability that any two of a million names have the
+/// same pseudonym is below 10^-6.
 const NAME: usize = 12;
 
-/// Characters of a tag, which distinguishes texts that were dropped: 40 bits.
+/// Characters of a tag: 40 bits. A tag distinguishes texts that were dropped.
 const TAG: usize = 8;
 
 /// Maximum number of names that a search remembers.
@@ -89,7 +89,7 @@ pub struct Redactor {
 /// A search for the allocations and jobs whose names begin with a text, before the names are replaced.
 struct Search {
     text: String,
-    /// The text as the beginning of an ID without hyphens; `None` if it cannot be one.
+    /// The text as the beginning of an ID without hyphens; `None` if the text cannot be the beginning of an ID.
     digits: Option<String>,
     /// Names with their pseudonyms.
     found: Mutex<BTreeMap<String, String>>,
@@ -122,8 +122,8 @@ impl Redactor {
         found.unwrap_or_default()
     }
 
-    /// A name of the key that does not reveal it: 16 hex digits. Pseudonyms can be compared if their keys have equal
-    /// names.
+    /// A name of the key, 16 hex digits. It does not reveal the key. Pseudonyms can be compared if their keys have
+    /// equal names.
     pub fn key_name(&self) -> String {
         hex(&self.mac("key", "")[..8])
     }
@@ -145,8 +145,9 @@ impl Redactor {
         format!("{prefix}-{}", base32(&self.mac(prefix, text), NAME))
     }
 
-    /// The rest of the ID of a job's child: `<time>` of a periodic one, `<time>-<digits>` of a dispatched one. The time
-    /// stays, the digits are mapped, and a text of another form is replaced.
+    /// Replaces the rest of the ID of a job's child, which is `<time>` for a periodic job and `<time>-<digits>` for a
+    /// dispatched job. The time stays, and the digits are replaced by other digits. A text of another form is replaced
+    /// completely.
     fn child(&self, rest: &str) -> String {
         let (time, digits) = rest.split_once('-').unwrap_or((rest, ""));
         let is_time = !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit());
@@ -189,7 +190,7 @@ impl Redactor {
         hex(&self.mac("content", hash)[..16])
     }
 
-    /// The pseudonym of a `text_hash`: two hashes are equal if and only if their pseudonyms are.
+    /// The pseudonym of a `text_hash`. Two hashes are equal if and only if their pseudonyms are equal.
     pub fn text_hash(&self, hash: i32) -> i32 {
         let hashes = self.hashes.get_or_init(|| self.permutation());
         u16::try_from(hash).map_or(hash, |hash| hashes[usize::from(hash)].into())

@@ -18,7 +18,7 @@ use arrow::ipc::writer::FileWriter;
 use crate::error::{Context, Refused, Result, bail};
 use crate::store::{Store, parquet};
 
-/// Options for writing texts.
+/// Options for writing texts in the cells of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cells {
     /// Write CSV cells that look like formulas unchanged. Otherwise such a cell gets the prefix `'` (OWASP, "CSV
@@ -111,8 +111,8 @@ pub fn table(
     Ok(rows)
 }
 
-/// The schema with which a table of the store can be written in every format. A query may return types that no table
-/// has.
+/// The schema with which a table of the store can be written in every format. Types that no stored table has, such as
+/// those that a query may return, are replaced by similar types.
 ///
 /// # Errors
 /// When the table cannot be read, or a column has an unsupported type.
@@ -135,7 +135,7 @@ pub fn plain_schema(store: &Store, name: &str) -> Result<SchemaRef> {
             }
             other => {
                 let problem = format!("column {} has the type {other}, which not every format can hold", field.name());
-                return Err(Refused { problem, advice: vec!["CAST it to another".to_owned()] });
+                return Err(Refused { problem, advice: vec!["CAST it to another type".to_owned()] });
             }
         };
         Ok(Field::new(field.name(), kind, true))

@@ -72,8 +72,8 @@ pub struct Report {
     pub start_phases: Section,
     /// Batch jobs, most failures first.
     pub job_run_summary: Section,
-    /// Replaced allocations by reason: reason, reschedules, recovered (how many of the replaced allocations have a
-    /// known time at which the work was up again), max_recovery_seconds.
+    /// Replaced allocations by reason. The columns are reason, reschedules, recovered (how many of the reschedules have
+    /// a known recovery_seconds), and max_recovery_seconds.
     pub reschedules: Section,
 }
 
@@ -82,7 +82,7 @@ pub struct Report {
 pub struct InputSummary {
     /// Number of documents.
     pub documents: u64,
-    /// Number of places that could not be read.
+    /// Number of parts of the input that could not be read.
     pub rejected: u64,
     /// Number of allocations.
     pub allocations: i64,
@@ -106,8 +106,8 @@ pub struct InputSummary {
     pub first_observed_at: Value,
     /// The last observation; null if no document has a time.
     pub last_observed_at: Value,
-    /// The median time between two listings of a namespace (or of all namespaces), in seconds; null with fewer than
-    /// two listings.
+    /// The median time between two consecutive listings of a namespace (or of all namespaces), in seconds; null with
+    /// fewer than two listings.
     pub observed_every_seconds: Option<f64>,
 }
 
@@ -118,8 +118,8 @@ pub struct Coverage {
     pub total: Row,
     /// Groups with losses, most lost restarts first.
     pub worst: Section,
-    /// The events in logs of agents whose allocation no listing shows; null if there are none. The jobs of these
-    /// allocations are not known, so no other number counts the events.
+    /// The events in logs of agents that belong to allocations that no listing shows; null if there are no such events.
+    /// The jobs of these allocations are not known, so no other number counts these events.
     pub unlisted: Option<UnlistedEvents>,
 }
 
@@ -130,16 +130,16 @@ pub struct UnlistedEvents {
     pub allocations: i64,
     /// Number of events.
     pub events: i64,
-    /// When the first one was logged, by a client's clock.
+    /// When the first event was logged, by a client's clock.
     pub first_logged_at: Value,
-    /// When the last one was logged, by a client's clock.
+    /// When the last event was logged, by a client's clock.
     pub last_logged_at: Value,
 }
 
 /// A section of a report: the first rows of a result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Section {
-    /// The total number of rows; in `start_latency` and `start_phases`, of groups.
+    /// The total number of rows or, in `start_latency` and `start_phases`, of groups.
     pub of: usize,
     /// The rows shown.
     pub rows: Vec<Row>,
@@ -216,7 +216,7 @@ pub fn read(store: &Store, summary: &Summary, options: &ReportOptions) -> Result
     })
 }
 
-/// The query of the totals. If there are no groups, counts are 0.
+/// The query of the totals. If the view has no groups, the counts are 0.
 const COVERAGE: &str = "\
     SELECT COALESCE(SUM(tasks), 0) AS tasks, COALESCE(SUM(complete), 0) AS complete, \
     COALESCE(SUM(without_events), 0) AS without_events, COALESCE(SUM(without_begin), 0) AS without_begin, \
@@ -270,8 +270,8 @@ fn input(store: &Store, summary: &Summary) -> Result<InputSummary> {
         texts.dedup();
         texts
     };
-    // If the user lists each namespace separately, one round has several listings. So compare the listings of one
-    // namespace.
+    // If the user lists each namespace separately, several listings follow each other closely. So compare only listings
+    // of the same namespace.
     let mut series: BTreeMap<(Option<&str>, Option<&str>), Vec<i64>> = BTreeMap::new();
     for row in &moments {
         let of = series.entry((row.text("region"), row.text("namespace"))).or_default();
@@ -311,7 +311,7 @@ fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> 
     let latency = query::select(store, "SELECT * FROM start_latency")?;
     let mut slowest: Vec<&Row> =
         latency.iter().filter(|row| row.text("measure") == Some("created_to_started")).collect();
-    // The sort is stable: groups of equal rank keep the order of the view.
+    // The sort is stable, so groups of equal rank keep the order of the view.
     slowest.sort_by(|a, b| slowness(b).partial_cmp(&slowness(a)).unwrap_or(Ordering::Equal));
     let of = slowest.len();
     let groups: Vec<Vec<Value>> = slowest.iter().take(top).map(|row| group(row, by)).collect();

@@ -1,7 +1,8 @@
-//! Resolves SOURCE texts to documents: their origin, time of observation, and decompressed bytes as a stream.
+//! Resolves SOURCE texts to documents. A document has an origin, a time of observation, and decompressed bytes as a
+//! stream.
 //!
-//! The format of a file is detected from its content: gzip, zstd, tar and zip are read at any nesting, without
-//! unpacking to disk; JSON is passed on; other files are skipped and reported.
+//! The format of a file is detected from its content. Files in gzip, zstd, tar and zip are read at any nesting, without
+//! unpacking to disk. JSON and logs of agents are passed on. Other files are skipped and reported.
 
 mod agent_log;
 mod archive;
@@ -38,8 +39,8 @@ pub use spec::{DocumentSource, SourceFiles, list, list_one};
 pub struct SourceOptions {
     /// `--observed-at`, in nanoseconds since the epoch.
     pub observed_at: Option<i64>,
-    /// `--full-listing`: every document with allocations lists all allocations of this namespace (`*`: of all
-    /// namespaces).
+    /// `--full-listing`: the namespace whose allocations every document with allocations lists completely; `*` for all
+    /// namespaces.
     pub full_listing: Option<String>,
 }
 
@@ -54,7 +55,7 @@ pub enum ObservedFrom {
     Name,
     /// The newest ModifyTime in the document, by the server's clock.
     Content,
-    /// The newest CreateTime in a document without a ModifyTime: it was observed then or later.
+    /// The newest CreateTime in a document without a ModifyTime. The document was observed at this time or later.
     Created,
 }
 
@@ -77,7 +78,7 @@ impl ObservedFrom {
 pub struct WillRetry(pub String);
 
 impl WillRetry {
-    /// Returns true if an error of a stream is of this kind.
+    /// Returns true if the error of a stream contains a `WillRetry`.
     pub fn is_in(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.is::<WillRetry>())
     }
@@ -92,19 +93,19 @@ pub struct Origin {
     pub name: String,
     /// When it was observed, in nanoseconds since the epoch, and the source of that time.
     pub observed: Option<(i64, ObservedFrom)>,
-    /// The namespace in alloclog's request; `None` for other documents. Unlike `full_listing`, it does not say that the
-    /// listing is complete.
+    /// The namespace in alloclog's request; `None` for other documents. Unlike `full_listing`, this field does not mean
+    /// that the listing is complete.
     pub namespace: Option<String>,
-    /// The namespace whose allocations the document lists completely (`*`: all namespaces); `None` if the listing may be
-    /// incomplete.
+    /// The namespace whose allocations the document lists completely, `*` for all namespaces; `None` if the listing may
+    /// be incomplete.
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
-    /// It was named on the command line, so skipping it is always reported.
+    /// True if it was named on the command line. Then skipping it is always reported.
     pub is_named: bool,
-    /// It is a list of nodes that belongs to a listing.
+    /// True if it is a list of nodes that belongs to a listing.
     pub is_nodes: bool,
-    /// It is a document of frames from a live event stream.
+    /// True if it is a document of frames from a live event stream.
     pub is_stream: bool,
 }
 
@@ -134,13 +135,13 @@ pub enum Found<'r> {
     Skipped(Origin, String),
     /// A file that could not be read, and why.
     Unreadable(Origin, String),
-    /// A warning about something that loses no data.
+    /// A warning about a problem that loses no data.
     Warning(Origin, String),
     /// A source that had been reported as unavailable answers again.
     Recovered(Origin, String),
-    /// A file that is not read, because its rows are known; with its key in [`KnownFiles`].
+    /// A file that is not read, because its rows are known. The number is its key in [`KnownFiles`].
     Known(Origin, u128),
-    /// The end of a file that did not change while it was read; with its key in [`KnownFiles`].
+    /// The end of a file that did not change while it was read. The number is its key in [`KnownFiles`].
     EndOfFile(u128),
 }
 
@@ -185,17 +186,17 @@ pub struct Input {
     pub location: Location,
     /// Its size in bytes, before decompression; `None` if unknown.
     pub size: Option<u64>,
-    /// It was named on the command line.
+    /// True if it was named on the command line.
     pub is_named: bool,
-    /// Why it cannot be read, if that is already known.
+    /// Why it cannot be read; `None` if no problem is known yet.
     pub problem: Option<String>,
-    /// Why it is skipped, if it is.
+    /// Why it is skipped; `None` if it is not skipped.
     pub skipped: Option<&'static str>,
 }
 
 /// Walks over the inputs and calls `visit` for every document. `read` is called with the number of bytes read from
-/// files, for progress. Files that `known` contains are not read; without it, all files are, and their ends are not
-/// visited.
+/// files, for progress. Files that `known` contains are not read. If `known` is `None`, all files are read, and `visit`
+/// gets no [`Found::EndOfFile`].
 pub fn walk(
     inputs: &[Input],
     options: &SourceOptions,

@@ -1,7 +1,7 @@
 //! A temporary store: a directory with one Parquet file per stored table, and the views computed from them.
 //!
-//! Batches fill row groups in order of arrival; row groups are encoded on all cores and appended in order, so that the
-//! same rows give the same bytes.
+//! Batches fill row groups in order of arrival. Row groups are encoded on all cores, but appended in order. So the same
+//! rows give the same bytes.
 
 pub mod parquet;
 pub mod segmented;
@@ -23,8 +23,8 @@ use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 use parquet::RowGroups;
 
-/// Rows in a row group: few enough that several row groups fit in the memory of a small machine, enough that
-/// dictionaries and column statistics pay off.
+/// Rows in a row group. They are few enough that several row groups fit in the memory of a small machine, and enough
+/// that dictionaries and column statistics pay off.
 const ROW_GROUP: usize = 64 << 10;
 
 /// A directory of Parquet files, one per table or view.
@@ -49,7 +49,7 @@ impl Store {
         Ok(Store { directory })
     }
 
-    /// The files of a table or view, in order of arrival: several if the store is segmented.
+    /// The files of a table or view, in order of arrival. A segmented store has several files per table.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -154,14 +154,14 @@ fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> Result<()> {
 }
 
 impl StoreWriter {
-    /// Adds rows to a table; rows of other tables than the selected ones are dropped.
+    /// Adds rows to a table. Rows of a table that this writer does not write are dropped.
     ///
     /// # Errors
     /// When writing has failed; [`StoreWriter::finish`] returns the cause.
     pub fn add(&mut self, table: Table, batch: RecordBatch) -> Result<()> {
         let Some(open) = self.open.get_mut(&table) else { return Ok(()) };
         let mut rest = batch;
-        // Row groups are cut by row count alone: batch boundaries must not affect the file.
+        // The row count alone determines the row groups, because batch boundaries must not affect the file.
         while open.rows + rest.num_rows() >= ROW_GROUP {
             let fits = ROW_GROUP - open.rows;
             open.batches.push(rest.slice(0, fits));

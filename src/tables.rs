@@ -1,5 +1,5 @@
-//! The stored tables, one file each. A file defines what a row is, and each column with the function that computes
-//! it.
+//! The stored tables. Each table has a file, which defines what a row is, and each column with the function that
+//! computes it.
 
 pub mod absences;
 pub mod allocation_history;
@@ -135,8 +135,8 @@ pub fn is_free_text(column: &str) -> bool {
         .contains(&column)
 }
 
-/// Reads a text as the beginning of an allocation ID. Returns it in lower case and without hyphens, because users
-/// type IDs with or without them. `None` if it cannot be the beginning of an ID, or has fewer than two digits.
+/// Reads a text as the beginning of an allocation ID. Returns the text in lower case and without hyphens, because users
+/// type IDs with or without hyphens. `None` if the text cannot be the beginning of an ID, or has fewer than two digits.
 pub fn beginning_of_id(text: &str) -> Option<String> {
     let digits: String = text.to_lowercase().chars().filter(|c| *c != '-').collect();
     (digits.len() >= 2 && digits.chars().all(|c| c.is_ascii_hexdigit())).then_some(digits)

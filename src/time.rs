@@ -1,8 +1,8 @@
 //! Nomad's encodings of time, converted to nanoseconds since the Unix epoch.
 //!
 //! Event times, `CreateTime` and `ModifyTime` are integers; state times are RFC 3339 text with zero to nine fractional
-//! digits and, for some fields, the client's own offset. "Never" is written as `null`, as `0001-01-01T00:00:00Z`, as 0,
-//! or by omitting the key; all become `None`.
+//! digits and, for some fields, the client's own offset. Nomad writes "never" as `null`, as `0001-01-01T00:00:00Z`, as
+//! 0, or by omitting the key. All of these become `None`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,8 +36,8 @@ pub enum NotATime {
     Range,
 }
 
-/// The first time out of range: the start of the year 2262. From April 2262 on, nanoseconds exceed 64 bits; shortly
-/// before, a time may exceed them when it is rounded to a float.
+/// The first time out of range: the start of the year 2262. From April 2262 on, nanoseconds exceed 64 bits. A time
+/// shortly before April 2262 may exceed them when it is rounded to a float.
 const END: i64 = 9_214_646_400 * SECOND;
 
 /// Checks the range of a time in nanoseconds since the epoch.
@@ -265,7 +265,8 @@ impl fmt::Display for When {
 }
 
 /// Returns true if a number of nanoseconds equals the shortest decimal form of its nearest float64. Every time that
-/// passed through a float64 has this property. Floats of this size are 256 apart, so the form ends in two zeros.
+/// passed through a float64 has this property. Adjacent floats of this size differ by 256, so the shortest form ends in
+/// two zeros.
 #[inline]
 pub fn looks_like_float(ns: i64) -> bool {
     ns % 100 == 0 && (ns as f64).to_string().parse() == Ok(ns)

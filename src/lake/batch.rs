@@ -10,13 +10,13 @@ use super::{ORDER, data_files, now_ms, unique};
 use crate::error::Result;
 use crate::tables::Table;
 
-/// The object name of batch N: a thousand per directory.
+/// The object name of batch N. A directory has up to a thousand batches.
 pub(super) fn batch_name(number: u64) -> String {
     format!("_alloclog/batches/{:09}/{number:012}.json", number / 1_000)
 }
 
-/// The files of one ingest, or a record of a vacuum or a repair for later ingests. A batch is never removed, and only
-/// remasking changes it.
+/// The new files of one ingest, or the record of a compaction, a repair, a vacuum or an upgrade. A batch is never
+/// removed. Only remasking rewrites it, and only a repair replaces it, if it is damaged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Unique ID; distinguishes the batches of two writers that tried to take the same number.
@@ -31,24 +31,26 @@ pub struct Batch {
     /// Unreferenced objects that a vacuum found and may remove from now on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
-    /// True if rows were removed from the tables: a cache from before this batch may hold rows that the lake lacks.
+    /// True if rows were removed from the tables. A cache from before this batch may then contain rows that the lake
+    /// lacks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rows_lost: bool,
-    /// Files that replace other files, by table name: from a compaction or a repair.
+    /// By table name, the files that replace other files in a compaction, a repair or a remasking.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub replaced: BTreeMap<String, Vec<Replacement>>,
-    /// The format of the lake from this batch on: applying it upgrades every table.
+    /// The format of the lake from this batch on, if this batch upgrades the lake; null otherwise. Applying such a
+    /// batch upgrades every table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrades_to: Option<u32>,
-    /// The hash of the previous batch, see [`data_files::hash`]; null in the first batch, in format 1, and in a batch
-    /// that upgrades the lake.
+    /// The hash of the previous batch, see [`data_files::hash`]; null in the first batch, in batches of format 1, and
+    /// in the batch that upgrades a lake of format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// By table name, the number of the last batch, up to this one, that commits to the table. A table without an entry
-    /// had no commit since the upgrade to format 2.
+    /// By table name, the number of the last batch that commits to the table. This batch counts, too. A table without
+    /// an entry had no commit since the upgrade to format 2.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reached: BTreeMap<String, u64>,
-    /// Set in a batch that a repair wrote in the place of one that was lost.
+    /// Set in a batch that a repair wrote in place of a lost batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebuilt: Option<Rebuilt>,
 }

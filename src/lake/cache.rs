@@ -31,8 +31,9 @@ const COPIES_BELOW: &str = "_alloclog/seen";
 /// Context of every error before a batch is created.
 pub(super) const NOTHING_COMMITTED: &str = "nothing was committed";
 
-/// Creates a directory for the rows of a run, next to the cache if there is one. The directory is removed when the
-/// returned value is dropped. Leftovers of killed runs are removed now.
+/// Creates a directory for the rows of a run: next to the cache file if `local` names one, else in the system's
+/// temporary directory. The directory is removed when the returned value is dropped. Leftovers of killed runs are
+/// removed now.
 ///
 /// # Errors
 /// When it cannot be created.
@@ -52,7 +53,7 @@ pub fn scratch(local: Option<&Path>) -> Result<TempDir> {
     made.or_else(|_| tempfile::tempdir()).context("cannot create a temporary directory")
 }
 
-/// Loads the cache of a lake: from this machine's file, else from the copy in the lake, else from its tables.
+/// Loads the cache of a lake: from this machine's file, else from a copy in the lake, else from the lake's tables.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -73,8 +74,8 @@ fn find_cache(lake: &Lake, local: Option<&Path>) -> Result<DedupCache> {
     rebuild(lake)
 }
 
-/// Parses a cache file and brings it up to date. `None` if its last batch is not in this lake, or a later batch cannot
-/// be read.
+/// Parses a cache file, and updates the cache from the lake. `None` if the last batch of the cache is not in this lake,
+/// or a later batch cannot be read.
 fn parse_cache(lake: &Lake, bytes: Vec<u8>) -> Option<DedupCache> {
     let mut cache = DedupCache::from_bytes(bytes).ok()?;
     let is_ours = match cache.header.batch {
@@ -104,7 +105,7 @@ fn rebuild(lake: &Lake) -> Result<DedupCache> {
     let horizon = |table| (table, now.saturating_sub(dedup_cache::remembered_hours(table)));
     let mut cache = DedupCache::after(super::ORDER.map(horizon));
     for (table, hour) in super::ORDER.map(horizon) {
-        // Start one hour before the horizon, because the cache must also cover the rows within the hour of the horizon.
+        // The cache must have every row from the horizon on. Start one hour earlier, as a margin.
         let first = i64::from(hour.saturating_sub(1)) * HOUR;
         for file in lake.state(table)?.files.into_values() {
             if data_files::may_hold(table, &file, first, i64::MAX, false) {
@@ -122,8 +123,8 @@ fn rebuild(lake: &Lake) -> Result<DedupCache> {
     Ok(cache)
 }
 
-/// Saves the cache for the next ingest: on this machine, and hourly in the lake. Failure is harmless; the returned text
-/// is a warning.
+/// Saves the cache for the next ingest: on this machine, and hourly in the lake. A failure is harmless, so it is only
+/// returned as the text of a warning.
 pub fn save_cache(lake: &Lake, cache: &mut DedupCache, local: Option<&Path>) -> Option<String> {
     let now = dedup_cache::this_hour();
     cache.forget(now);
@@ -173,7 +174,7 @@ pub(super) fn catch_up(lake: &Lake, cache: &mut DedupCache) -> Result<()> {
     Ok(())
 }
 
-/// Looks up in the tables those rows that the cache does not cover, and adds the ones found to the cache. `rows`
+/// Searches the tables for the rows that the cache does not cover, and adds those that it finds to the cache. `rows`
 /// returns the identity and the time of each row of a table.
 pub(super) fn look_up_uncovered<R>(lake: &Lake, cache: &mut DedupCache, rows: impl Fn(Table) -> R) -> Result<()>
 where
@@ -210,7 +211,7 @@ where
     Ok(())
 }
 
-/// Reads from the lake the times at which allocations were last shown, for those hours of a run that the cache lacks.
+/// Reads from the lake when allocations were last shown. Reads only the hours of the run that the cache lacks.
 pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAllocations) -> Result<()> {
     let hours = cache.presence.unknown_hours(shown);
     if !hours.is_empty() {

@@ -1,4 +1,4 @@
-//! Checks a lake: every batch, log and data file exists and is unchanged, and every row is there once.
+//! Checks that every batch, log and data file of a lake exists and is unchanged, and that every row is stored once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::thread;
@@ -18,7 +18,7 @@ use logs::{CheckedLogs, Mended};
 
 mod logs;
 
-/// How many row identities are held in memory at a time: a hash set of 72 MB.
+/// How many row identities are held in memory at a time. Their hash set takes 72 MB.
 const ROWS_AT_A_TIME: u64 = 2_000_000;
 
 /// Delay before a missing or damaged object is read a second time.
@@ -26,11 +26,13 @@ pub(super) const SECOND_LOOK: Duration = Duration::from_millis(300);
 
 /// Checks a lake, and makes the repairs that `mend` allows.
 ///
-/// A data file counts as lost only if it was read completely and is damaged (length, hash or Parquet), or certainly
-/// does not exist; both are checked twice.
+/// A data file counts as lost in two cases: it certainly does not exist, or it was read completely and its length, its
+/// hash or its Parquet content is wrong. A file that is missing, or has a wrong length or hash, is read a second time
+/// before it counts as lost.
 ///
 /// # Errors
-/// When an object can be neither read nor proven missing, or a repair cannot be written. Earlier repairs persist.
+/// When an object can be neither read nor proven missing, or a repair cannot be written. Repairs made before the error
+/// persist.
 pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<CheckReport> {
     let mut report = CheckReport::default();
     let CheckedLogs { differences, can_be_mended, loses_rows, .. } = logs::check(lake, mend, &mut report, progress)?;
@@ -69,7 +71,8 @@ pub fn check(lake: &Lake, mend: Mend, progress: &mut dyn FnMut(&str)) -> Result<
 enum FileState {
     /// The bytes, unchanged as far as can be verified.
     Bytes(Bytes),
-    /// The file is missing or was changed: the finding, and the hash of the bytes if they exist.
+    /// The file is missing or was changed: the finding, and the hash of the bytes that were read. The hash is `None` if
+    /// the file is missing, or if its log entry has no hash.
     Lost(String, Option<String>),
 }
 
@@ -97,7 +100,7 @@ fn read(lake: &Lake, table: Table, add: &Add) -> Result<FileState> {
     Ok(FileState::Lost(lost, hash))
 }
 
-/// Checks all files of a table, a part of them at a time.
+/// Checks all files of a table, in parts, which limits the memory.
 fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mut CheckReport) -> Result<Bad> {
     let mut bad = Bad::default();
     let mut unverified = 0;
@@ -130,7 +133,8 @@ fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mu
         };
         for group in some {
             let mut group: Vec<Add> = group.into_iter().filter_map(|key| adds.remove(&key)).collect();
-            // Of duplicate rows, the one written by another program is removed.
+            // Check the files of other programs last. So if such a file and a file of this program have the same row,
+            // the row of the other program counts as the duplicate, which a repair removes.
             group.sort_by(|a, b| (a.hash().is_none(), &a.path).cmp(&(b.hash().is_none(), &b.path)));
             unverified += check_group(lake, table, &group, &mut bad)?;
         }
@@ -142,7 +146,8 @@ fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mu
     Ok(bad)
 }
 
-/// The changes of a table's files: those of its log, then those that a repair of the log would add.
+/// Passes the changes of a table's files to `each`: first the changes in its log, then those that a repair of the log
+/// would make.
 fn each_file(lake: &Lake, table: Table, differences: &Differences, each: &mut dyn FnMut(FileChange)) -> Result<()> {
     salvage::read_until(&lake.storage, table, i64::MAX, each)?;
     differences.changes().for_each(each);
@@ -228,9 +233,10 @@ impl Range {
     }
 }
 
-/// Groups of files such that no two groups can share a row: files of one day if the table is partitioned by day, and
-/// within a day files whose times overlap, because a row's identity includes its day and its time. A file is given by
-/// its [`path_key`].
+/// Groups files such that no two groups can have a row in common. A row's identity includes its day and its time. So
+/// files of different days (in a table that is partitioned by day) are in different groups, and so are files of one day
+/// whose times do not overlap. If the times of a file are unknown, all files of its day are one group. A file is given
+/// by its [`path_key`].
 fn disjoint_groups(ranges: HashMap<u64, Range>) -> Vec<Vec<u64>> {
     let mut days: BTreeMap<Option<i32>, Vec<(Times, u64)>> = BTreeMap::new();
     ranges.into_iter().for_each(|(key, range)| days.entry(range.day).or_default().push((range.times, key)));
@@ -289,8 +295,10 @@ fn report_files(table: Table, bad: &Bad, report: &mut CheckReport) {
         report.push(what.clone(), Remedy::Drop(table, rows));
     }
     for (path, stored_as) in &bad.misplaced {
-        let what =
-            format!("{}/{path} has the bytes of another file, or none; its own are in {stored_as}", table.name());
+        let what = format!(
+            "{}/{path} is missing or has the bytes of another file; its own bytes are in {stored_as}",
+            table.name()
+        );
         report.push(what, Remedy::Repair);
     }
     for (path, rows) in &bad.doubled {

@@ -15,19 +15,21 @@ use crate::time::DAY;
 
 /// Maximum rows of a merged file.
 const ROWS: u64 = 1_000_000;
-/// Maximum decoded size of a merged file in bytes. A merge holds the rows twice.
+/// Maximum decoded size of a merged file in bytes. A merge holds the rows in memory twice.
 const DECODED: u64 = 64 << 20;
-/// With fewer small files than this, a partition is left alone: repeated merges would cost more than the files do.
+/// A partition with fewer small files than this is not merged, because repeated merges would cost more than the small
+/// files do.
 const FEW: usize = 8;
 /// A day that ended this many days ago hardly gets new rows, so its last few files are merged too.
 const SETTLED_DAYS: i64 = 3;
 /// Merged files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
-/// A batch replaces at most about this many files: each takes 2 KB of memory while the batch is applied.
+/// A batch replaces at most about this many files. Each file takes 2 KB of memory while the batch is applied.
 const REPLACED: usize = 10_000;
 /// A batch adds at most about this many files, whose entries have full statistics.
 const ADDED: usize = 1_000;
-/// How many small sets of rows are concatenated at a time. A set of one row takes 7 KB, mostly for its columns.
+/// How many small record batches are concatenated at a time. A record batch of one row takes 7 KB, mostly for its
+/// columns.
 const JOINED: usize = 512;
 /// How many sorted rows are written to the new file at a time.
 const SLICE: usize = 64 << 10;
@@ -43,16 +45,16 @@ pub struct Compacted {
     pub given_up: usize,
     /// Delta log files removed because a checkpoint covers them.
     pub log_files: usize,
-    /// Errors of tables that were not, or not completely, merged.
+    /// The errors of tables that were not merged completely.
     pub failed: Vec<String>,
 }
 
-/// Merges the small files of each partition into larger sorted ones. Files of `sightings` are merged only within a day.
-/// Readers see either the old files or the new ones. Safe to run beside ingests, other compactions, and Spark's
+/// Merges the small files of each partition into larger, sorted files. Files of `sightings` are merged only within a
+/// day. Readers see either the old files or the new ones. Safe to run beside ingests, other compactions, and Spark's
 /// OPTIMIZE: a group with a file that another writer merged is skipped. An error in one table does not stop the others.
 ///
-/// Merged files are first committed as a batch, so that the batches alone determine which files a table has, and then
-/// applied to the table.
+/// Merged files are first committed as a batch, and then applied to the table. So the batches alone determine which
+/// files a table has.
 ///
 /// # Errors
 /// When the lake cannot be opened for writing.
@@ -81,7 +83,7 @@ fn compact_table(
     for some in in_parts(groups(lake, table, now)?, FILES_AT_A_TIME) {
         let mut files = lean::files(&lake.storage, table, &some.iter().flatten().copied().collect())?;
         let some = some.into_iter().map(|group| group.iter().filter_map(|key| files.remove(key)).collect::<Vec<Add>>());
-        // Another writer may have merged some meanwhile.
+        // Another writer may have merged some of the files meanwhile.
         let some = some.filter(|group| group.len() > 1);
         merge_groups(lake, table, some.collect(), done, progress)?;
     }
@@ -155,8 +157,8 @@ struct Small {
     decoded: u64,
 }
 
-/// Groups of small files to merge: same partition, adjacent in time, together as large as one merged file. A file is
-/// given by its [`path_key`].
+/// Groups of small files to merge. The files of a group are in one partition and adjacent in time, and are together at
+/// most as large as one merged file. A file is given by its [`path_key`].
 fn groups(lake: &Lake, table: Table, now_ms: i64) -> Result<Vec<Vec<u64>>> {
     let settled = now_ms / (DAY / 1_000_000) - SETTLED_DAYS;
     let enough = |day: Option<i64>| if day.is_some_and(|day| day < settled) { 2 } else { FEW };
@@ -171,7 +173,8 @@ fn groups(lake: &Lake, table: Table, now_ms: i64) -> Result<Vec<Vec<u64>>> {
                 return;
             }
             let first = time.and_then(|time| data_files::bounds(&add, time)).map(|(first, _)| first);
-            // Each day has a sighting of every live allocation: keep days apart, although the table is not partitioned.
+            // Every day has a sighting of each live allocation. So keep the days in separate files, although the table
+            // is not partitioned.
             let day = match table {
                 Table::Sightings => first.map(|first| first.div_euclid(DAY)),
                 _ => data_files::day(&add).map(i64::from),
@@ -203,7 +206,7 @@ fn groups(lake: &Lake, table: Table, now_ms: i64) -> Result<Vec<Vec<u64>>> {
     Ok(groups)
 }
 
-/// The sort order of a table's merged files: rows that are queried together are stored together.
+/// The columns by which a merged file of a table is sorted, so that rows that are queried together are stored together.
 fn sorted_by(table: Table) -> &'static [&'static str] {
     match table {
         Table::TaskEvents => {
@@ -239,7 +242,7 @@ fn merge(lake: &Lake, table: Table, group: &[Add]) -> Result<Replacement> {
             bytes += size(&batches[joined..]);
             joined += 1;
         }
-        // Files of other programs may be larger than estimated.
+        // Files of other programs may be larger than estimated. Then merge only the files that were read so far.
         if bytes > 2 * DECODED {
             break;
         }

@@ -27,18 +27,20 @@ use crate::time;
 /// A file is closed at about this size.
 const FILE_BYTES: usize = 128 << 20;
 
-/// A file is also closed at this many rows: a sighting takes only 0.2 bytes, and a reader holds all rows of a file in
-/// memory.
+/// A file is also closed at this many rows, because a reader holds all rows of a file in memory, and many rows may fit
+/// in a small file: a sighting takes only 0.2 bytes.
 const FILE_ROWS: u64 = 1_000_000;
 
-/// Text bounds shorter than this, in bytes, are not truncated: our files keep 64 bytes, other engines at least 16
-/// characters.
+/// Text bounds shorter than this, in bytes, are not truncated, because this program keeps 64 bytes of a bound, and
+/// other engines keep at least 16 characters.
 const CUT_BOUND: usize = 16;
 
-/// An upper bound of all texts; Spark, too, uses the greatest character where it truncates a text.
+/// The upper bound that replaces the bounds of free texts: the greatest character, which Spark also uses where it
+/// truncates a text.
 const GREATEST_TEXT: &str = "\u{10FFFF}";
 
-/// How many files are written at a time; a first ingest may contain events of many days.
+/// How many files are open for writing at a time. Each day has a file of its own, and a first ingest may contain events
+/// of many days.
 const OPEN_FILES: usize = 64;
 
 /// Writes rows of one table as new files of the lake. No table references them before a commit.
@@ -70,7 +72,8 @@ impl<'o> DataFileWriter<'o> {
         writer
     }
 
-    /// Sets the columns of a writer that has no rows yet, so that it keeps columns of a newer program.
+    /// Sets the columns of a writer that has no rows yet, so that the new files keep columns that a newer program
+    /// added.
     pub fn set_columns(&mut self, schema: &Schema) {
         let parted = partition_column(self.table);
         let fields = schema.fields().iter().filter(|field| Some(field.name().as_str()) != parted).cloned();
@@ -172,7 +175,7 @@ pub fn hash(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
-/// The path of a new file of the same partition as the file of this path.
+/// A path for a new file in the same partition as the file at `path`.
 pub fn renamed(path: &str) -> String {
     let partition = path.rsplit_once('/').map_or(String::new(), |(partition, _)| format!("{partition}/"));
     format!("{partition}part-{}.zstd.parquet", super::unique())
@@ -185,8 +188,8 @@ pub fn day(add: &Add) -> Option<i32> {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// Delta column statistics from the Parquet statistics of a file. Delta keeps milliseconds of a timestamp, so minimums
-/// are rounded down and maximums up.
+/// Delta column statistics from the Parquet statistics of a file. Delta's statistics keep only the milliseconds of a
+/// timestamp, so minimums are rounded down and maximums are rounded up.
 fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
     for (i, field) in schema.fields().iter().enumerate() {
@@ -195,8 +198,8 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
         let Some(groups) = groups else { continue };
         let count: Option<u64> = groups.iter().map(|stats| stats.null_count_opt()).sum();
         nulls.extend(count.map(|count| (field.name().clone(), json!(count))));
-        // A row group without values has no bounds, and does not change those of the file. If a row group with values
-        // has no bounds, the file has none.
+        // A row group without values has no bounds, and does not change the bounds of the file. If a row group with
+        // values has no bounds, the file has no bounds, either.
         let bounds: Option<Vec<_>> = groups
             .iter()
             .zip(metadata.row_groups())
@@ -222,8 +225,8 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
 pub(super) fn without_texts(mut stats: Value) -> Value {
     for (bounds, bound) in [("minValues", ""), ("maxValues", GREATEST_TEXT)] {
         if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
-            // Keep the bounds of a column with a greater text: a text exceeds this bound only if it begins with the
-            // greatest character.
+            // Drop the bound of a column if it is greater than the new one, which would then not be a valid bound. Only
+            // a text that begins with the greatest character can be greater.
             values.retain(|column, value| !is_free_text(column) || value.as_str() <= Some(GREATEST_TEXT));
             values.iter_mut().filter(|(column, _)| is_free_text(column)).for_each(|(_, value)| *value = json!(bound));
         }
@@ -231,8 +234,8 @@ pub(super) fn without_texts(mut stats: Value) -> Value {
     stats
 }
 
-/// The bounds of a column in a row group, as Delta writes them; `None` if the Parquet statistics have none. Text bounds
-/// may be truncated; they are still valid bounds.
+/// The bounds of a column in a row group, as Delta writes them; `None` if the Parquet statistics have no bounds. Text
+/// bounds may be truncated; they are still valid bounds.
 fn bounds_of(stats: &Statistics, kind: &DataType) -> Option<(Value, Value)> {
     match stats {
         Statistics::Int64(values) => {
@@ -291,7 +294,8 @@ pub fn stats_without_texts(add: &Add) -> Value {
     without_texts(add.stats())
 }
 
-/// The text that a column has in every row of a file; `None` if there are several, or it is unknown.
+/// The text that a column has in every row of a file; `None` if the rows have different texts, or if the texts are
+/// unknown.
 pub fn only_text(add: &Add, column: &str) -> Option<String> {
     let stats = add.stats();
     let (least, greatest) = (stats["minValues"][column].as_str()?, stats["maxValues"][column].as_str()?);
@@ -332,7 +336,7 @@ pub fn may_hold(table: Table, add: &Add, first: i64, last: i64, without_time: bo
     }
 }
 
-/// Reads the rows of a file in batches, with the columns of the stored table or the named ones.
+/// Reads the rows of a file in batches, with the named columns or, without names, with all columns of the stored table.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -346,8 +350,8 @@ pub fn read(
     decode(storage, table, add, verified(storage, table, add)?, columns, each)
 }
 
-/// The bytes of a file. If the hash of the file is known, verifies them: damaged bytes could give wrong rows without an
-/// error, and a compaction would store these rows with a new, valid hash.
+/// The bytes of a file. If the hash of the file is known, verifies the bytes. Damaged bytes could give wrong rows
+/// without an error, and a compaction would store these rows with a new, valid hash.
 fn verified(storage: &Storage, table: Table, add: &Add) -> Result<bytes::Bytes> {
     let name = add.object(table);
     let bytes = storage.need(&name)?;
@@ -390,7 +394,7 @@ pub fn read_whole(
     decode_as(storage, table, add, verified(storage, table, add)?, &|of_file| union(&table.schema(), of_file), each)
 }
 
-/// The fields of a schema, then those that only the other schema has.
+/// The fields of `schema`, then the fields that only `other` has.
 fn union(schema: &Schema, other: &Schema) -> Schema {
     let is_new = |field: &&Arc<Field>| schema.field_with_name(field.name()).is_err();
     Schema::new(schema.fields().iter().chain(other.fields().iter().filter(is_new)).cloned().collect::<Vec<_>>())
@@ -444,8 +448,8 @@ fn retyped(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
     Ok(cast(column, kind)?)
 }
 
-/// Converts a file's rows to the schema of the stored table: a column added later is null, the partition day comes from
-/// the file's name, and types are those of the schema, whichever engine wrote the file.
+/// Converts a file's rows to `schema`, whichever engine wrote the file. A column that the file lacks is null. The
+/// partition day comes from the file's log entry.
 fn conform(table: Table, batch: &RecordBatch, schema: SchemaRef, add: &Add) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());

@@ -1,8 +1,8 @@
 //! The deduplication cache: the identities of a lake's rows, so that an ingest need not read the lake.
 //!
-//! It is a cache of the tables, kept on the ingesting machine and copied into the lake. It keeps a horizon per table:
-//! every row newer than the horizon is in the cache, and so are older rows that recent ingests saw. A row that is
-//! neither cached nor newer than the horizon must be looked up in the tables. A lost, damaged or outdated cache is
+//! It is a cache of the tables, kept on the ingesting machine and copied into the lake. It keeps a horizon per table.
+//! Every row newer than the horizon is in the cache. Older rows are in the cache if recent ingests saw them. A row that
+//! is neither cached nor newer than the horizon must be looked up in the tables. A lost, damaged or outdated cache is
 //! rebuilt from the tables. For task states it also holds the Restarts counter of each task, and for allocation
 //! versions the regions of each allocation.
 
@@ -46,7 +46,7 @@ pub struct DedupCache {
     pub header: CacheHeader,
     tables: BTreeMap<Table, KnownRows>,
     counters: ByIdentity<RestartCounter>,
-    /// By allocation, see [`super::labels`].
+    /// The regions of each allocation, see [`super::labels`].
     labels: ByIdentity<Label>,
     /// When allocations were last shown, within the hours of recent ingests.
     pub presence: Presence,
@@ -66,7 +66,7 @@ impl Hasher for IdentityHasher {
     fn write_u128(&mut self, hash: u128) {
         self.0 = hash as u64;
     }
-    /// Only u128 keys are hashed.
+    /// Never called, because only `u128` keys are hashed.
     fn write(&mut self, _: &[u8]) {}
 }
 
@@ -76,19 +76,22 @@ pub struct CacheHeader {
     format: u32,
     /// The last batch whose rows are cached; 0 for none.
     pub batch: u64,
-    /// The ID of that batch: a lake restored to an earlier state may give the number to another batch.
+    /// The ID of that batch. It is needed because a lake that was restored to an earlier state may give the number to
+    /// another batch.
     pub batch_id: String,
     /// The head of each table, by name.
     pub heads: BTreeMap<String, TableHead>,
     /// When the cache was last copied into the lake, in hours since the epoch.
     pub copied_hour: u32,
-    /// By table name, the hour up to which rows may be missing; a table without an entry is cached completely.
+    /// By table name, the horizon: the hour before which rows may be missing. A table without an entry is cached
+    /// completely.
     horizons: BTreeMap<String, u32>,
-    /// The regions of allocations, by number.
+    /// The names of regions. The index of a region is the number of its bit in `Label::regions`.
     #[serde(default)]
     regions: Vec<String>,
-    /// The files that an ingest read without a fault: by key, the hours in which their documents show allocations, in
-    /// nanoseconds since the epoch. A file stays here as long as the presence of all of its hours is known.
+    /// The input files that an ingest read without a fault, by key. The values are the hours in which the documents of
+    /// the file show allocations, in nanoseconds since the epoch. A file stays here as long as the cache has the
+    /// presence data of all of these hours.
     #[serde(default)]
     files: BTreeMap<String, Vec<i64>>,
 }
@@ -109,7 +112,8 @@ struct Mark {
     touched: u32,
 }
 
-/// A record of the file: a row of a table, a task if it has a counter, or an allocation if it has regions.
+/// A record of the cache file. A record with a counter stands for a task, a record with regions stands for an
+/// allocation, and any other record stands for a row of a table.
 struct Record {
     table: Table,
     id: u128,
@@ -136,7 +140,7 @@ struct RestartCounter {
     touched: u32,
 }
 
-/// The key of a file in the metadata: JSON numbers of 128 bits are not portable.
+/// The key of an input file as text, for the metadata, because JSON numbers of 128 bits are not portable.
 fn file_name(key: u128) -> String {
     format!("{key:032x}")
 }
@@ -225,18 +229,19 @@ impl DedupCache {
         all.filter(move |(number, _)| regions & bit(*number) != 0).map(|(_, region)| region.as_str())
     }
 
-    /// The keys of the files of which the lake has every row, and of whose hours the presence is known.
+    /// The keys of the input files that need not be read again: the lake has all of their rows, and the cache has the
+    /// presence data of all of their hours.
     pub fn files(&self) -> impl Iterator<Item = u128> {
         let known = self.header.files.iter().filter(|(_, hours)| self.presence.knows(hours));
         known.filter_map(|(key, _)| u128::from_str_radix(key, 16).ok())
     }
 
-    /// Adds a file of which the lake has every row.
+    /// Adds an input file whose rows are all in the lake.
     pub fn add_file(&mut self, key: u128, hours: Vec<i64>) {
         self.header.files.insert(file_name(key), hours);
     }
 
-    /// Marks a file as seen now.
+    /// Marks an input file as seen now.
     pub fn touch_file(&mut self, key: u128, now: u32) {
         if let Some(hours) = self.header.files.get(&file_name(key)) {
             self.presence.keep(hours, now);
@@ -294,7 +299,7 @@ impl DedupCache {
             ],
             std::collections::HashMap::from([(FORMAT_KEY.to_owned(), serde_json::to_string(&header)?)]),
         ));
-        // Identities are random and do not compress: only the small columns are compressed.
+        // Identities are random, so compression saves nothing on them. It saves space on the small columns.
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_dictionary_enabled(false)

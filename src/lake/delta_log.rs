@@ -1,9 +1,9 @@
 //! The Delta log of one table, as far as a lake needs it: reading, appending, checkpointing.
 //!
 //! The log is written with reader version 1 and writer version 2 of the protocol, which every Delta reader supports.
-//! Logs of other writers of these versions can be read. A table upgraded from lake format 1 has writer version 3, see
-//! [`TableState::upgrade`]. A table that another engine moved to a newer protocol is refused. Source of every rule: the
-//! Delta Transaction Log Protocol (delta-io/delta, PROTOCOL.md).
+//! Logs that other writers wrote with these versions can be read. A table upgraded from lake format 1 has writer
+//! version 3, see [`TableState::upgrade`]. A table that another engine moved to a newer protocol is refused. Source of
+//! every rule: the Delta Transaction Log Protocol (delta-io/delta, PROTOCOL.md).
 
 mod action;
 mod checkpoint;
@@ -33,8 +33,8 @@ pub use texts::Texts;
 /// The columns of a checkpoint that make up a state.
 const CHECKPOINTED: [&str; 5] = ["protocol", "metaData", "txn", "add", "remove"];
 
-/// Maximum number of files whose changes are held in memory for a checkpoint, up to 8 KB each. With more files, the log
-/// is read a second time while the checkpoint is written.
+/// Maximum number of files whose changes are held in memory for a checkpoint, up to 8 KB each. If a table has more
+/// files, the log is read a second time while the checkpoint is written.
 const HELD_CHANGES: usize = 5_000;
 
 /// Versions between two checkpoints.
@@ -49,7 +49,7 @@ pub enum Committed {
     Conflict,
 }
 
-/// A hash that stands for the path of a file, because a path takes 100 bytes.
+/// A hash that represents the path of a file, because a path takes 100 bytes.
 pub fn path_key(path: &str) -> u64 {
     xxh3_64(path.as_bytes())
 }
@@ -62,7 +62,7 @@ pub fn exists(storage: &Storage, table: Table) -> Result<bool> {
     Ok(storage.has(&version_name(table, 0))? || last_checkpoint(storage, table)?.is_some())
 }
 
-/// Returns true if the version of a head still has the same commit.
+/// Returns true if the log still has the version of `head`, with the same commit.
 ///
 /// # Errors
 /// When the lake cannot be read.
@@ -140,7 +140,7 @@ pub fn state(storage: &Storage, table: Table) -> Result<TableState> {
     state_of(storage, table, &|_| true)
 }
 
-/// As [`state`], but with only those present and removed files whose path is wanted.
+/// As [`state`], but keeps only the present and removed files for whose path `is_wanted` returns true.
 ///
 /// # Errors
 /// As [`head`].
@@ -324,7 +324,8 @@ pub fn checkpoint(storage: &Storage, table: Table, now_ms: i64) -> Result<()> {
     writer?.finish(storage, table, state.head.version)
 }
 
-/// Removes versions before the last checkpoint that are older than [`KEPT_MS`] by the store's clock. Returns how many.
+/// Removes the files of versions before the last checkpoint if they are older than [`KEPT_MS`] by the store's clock.
+/// Returns how many files were removed.
 ///
 /// # Errors
 /// When the log cannot be read, or an object cannot be removed.

@@ -35,14 +35,15 @@ pub enum Remedy {
     /// Continuing without this many rows of this table, because no existing file has them; null if the number is
     /// unknown.
     DropRows(Table, Option<u64>),
-    /// Replacing a lost batch that is not in the log of every table. Its rows are lost for each table whose log lacks it.
+    /// Replacing a lost batch that is not in the log of every table. The rows of the batch are lost for each table
+    /// whose log lacks the batch.
     DropBatch,
     /// This program has no remedy. A backup or another program may help.
     Nothing,
 }
 
 impl Remedy {
-    /// Returns true if a check with this permission fixes it.
+    /// Returns true if a check that may make the repairs `mend` applies this remedy.
     pub fn is_in(self, mend: Mend) -> bool {
         match self {
             Remedy::Repair => mend != Mend::Nothing,
@@ -57,10 +58,11 @@ impl Remedy {
 pub struct CheckReport {
     /// Findings, in order of batches and tables.
     pub wrong: Vec<Finding>,
-    /// Data files without findings and without a hash to verify, by table.
+    /// By table, the number of data files that could not be verified, because they have no hash. Files with findings do
+    /// not count.
     pub unverified: BTreeMap<Table, usize>,
-    /// Documents whose time is not trusted. This is not damage and needs no repair: views ignore the times of these
-    /// documents, and times derived from them.
+    /// Documents whose time is not trusted. This is not damage and needs no repair, because views ignore the times of
+    /// these documents, and times derived from them.
     pub untrusted: Vec<String>,
 }
 
@@ -79,8 +81,8 @@ pub(super) struct Bad {
     pub lost: BTreeMap<String, String>,
     /// For each lost file whose object exists but has wrong bytes: the hash of these bytes.
     pub found: BTreeMap<String, String>,
-    /// Files whose bytes are in the object of another lost file, for example because two files were swapped. The value is
-    /// the name of that object.
+    /// Lost files whose bytes are in the object of another lost file, for example because two files were swapped. The
+    /// values are the names of those objects.
     pub misplaced: BTreeMap<String, String>,
     /// The messages on files that this program cannot read, or that contradict the log, but that are not proven to be
     /// damaged.

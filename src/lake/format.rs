@@ -1,10 +1,10 @@
 //! The format of a lake, and the upgrade from an older one.
 //!
 //! The upgrade is a batch. A program of format 1 cannot parse it, so a running writer of format 1 stops at the number
-//! of this batch. Applying it evolves the schema of every table, creates the tables that the format adds, and sets the
-//! format property of each table, so that older programs refuse it. `lake.json` is updated last: once it has the new
-//! format, every table has it. If the upgrade is killed anywhere, the next writer continues it. docs/design.md lists
-//! which changes need a new format.
+//! of this batch. Applying the batch adds missing columns to every table, creates the tables that the format adds, and
+//! sets the format property of each table, so that older programs refuse the table. `lake.json` is updated last. So if
+//! `lake.json` has the new format, every table has it. If the upgrade is killed at any point, the next writer continues
+//! it. docs/design.md lists which changes need a new format.
 
 use std::collections::BTreeMap;
 

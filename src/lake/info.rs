@@ -34,16 +34,16 @@ pub struct Info {
     pub tables: Vec<TableInfo>,
     /// Committed batches, including those of vacuums.
     pub batches: u64,
-    /// How many of them are not yet in every table.
+    /// How many batches are not yet in every table.
     pub unfinished: usize,
-    /// When the last batch was written by its writer's clock, in milliseconds since the epoch.
+    /// When the last batch was written, by its writer's clock, in milliseconds since the epoch; null without a batch.
     pub last_written_ms: Option<i64>,
 }
 
 /// Reads the content of a lake from its logs alone.
 ///
 /// # Errors
-/// When they cannot be read.
+/// When the logs cannot be read.
 pub fn info(lake: &Lake) -> Result<Info> {
     let unfinished = lake.unfinished()?;
     let mut tables = Vec::new();

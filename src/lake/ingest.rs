@@ -20,7 +20,8 @@ use crate::time;
 pub use super::cache::{load_cache, save_cache, scratch};
 pub use super::staged::{Ledger, NewRows, StagedRows};
 
-/// Upper limit of document numbers in a batch: `snapshot_id` is the batch number times this, plus the document number.
+/// Upper limit of document numbers in a batch. The `snapshot_id` of a document is the batch number times this limit,
+/// plus the document number.
 pub const DOCUMENTS: i64 = 1_000_000;
 /// Ledger rows written at a time.
 const LEDGER_ROWS: usize = 8 << 10;
@@ -36,7 +37,7 @@ pub struct CommitSummary {
     pub lost: IngestLosses,
 }
 
-/// Commits new rows to the lake and adds them to the cache. Returns once they are in every table.
+/// Commits new rows to the lake and adds them to the cache. Returns once every table has its new rows.
 ///
 /// # Errors
 /// When the lake cannot be read or written. The error says whether the batch was committed, was not committed, or may
@@ -62,7 +63,7 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resul
         })?;
         if is_ours {
             lake.finish(&mut cache.header.heads)
-                .with_context(|| format!("batch {number} was committed; the next ingest brings it into every table"))?;
+                .with_context(|| format!("batch {number} was committed; the next ingest applies it to every table"))?;
             let now = dedup_cache::this_hour();
             new.add_to(cache, staged, now);
             labels::note(cache, staged, now);
@@ -72,8 +73,8 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resul
             added.batch = Some(number);
             return Ok(added);
         }
-        // Another batch has this number. It may hold the same rows, or be a vacuum that removed the files written
-        // above. In both cases no table will reference these files.
+        // Another batch has this number. It may have the same rows, or it may be a vacuum that removed the files
+        // written above. In both cases no table will reference these files.
         for (table, files) in super::ORDER.into_iter().map(|table| (table, batch.files(table))) {
             let delete = |file: &delta_log::Add| lake.storage.delete(&file.object(table));
             files.iter().try_for_each(delete).context(NOTHING_COMMITTED)?;
@@ -82,13 +83,13 @@ pub fn commit(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resul
     }
 }
 
-/// Adds the rows of other writers to the cache, and looks up rows that it does not cover.
+/// Adds the rows of other writers to the cache, and looks up the rows that the cache does not cover.
 fn prepare(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Result<()> {
     if staged.documents.len() as i64 >= DOCUMENTS {
         bail!("more than {DOCUMENTS} documents at once; ingest them in several runs");
     }
     catch_up(lake, cache)?;
-    // Find a damaged table before the batch is created: every committed batch must be applied.
+    // Find a damaged table before the batch is created, because every committed batch must be applied.
     lake.look_for_gaps(cache.header.batch, &mut cache.header.heads)?;
     // Add columns before the files that have them.
     lake.evolve(&mut cache.header.heads)?;
@@ -117,7 +118,7 @@ struct Written {
 struct WrittenRows {
     /// For each staged row of a table, whether it is in the files.
     staged: BTreeMap<Table, Vec<bool>>,
-    /// Other rows: absences and ledger rows.
+    /// Other rows: those that record presence, and ledger rows.
     others: Vec<(Table, u128, Option<i64>)>,
 }
 
@@ -132,7 +133,8 @@ impl WrittenRows {
     }
 }
 
-/// Writes the rows that are not in the lake as files of batch `number`: rows of the run and absences.
+/// Writes the rows that the lake lacks as files of batch `number`. The rows are those of the run, and the rows that
+/// record presence (`facts`).
 fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows], number: u64) -> Result<Written> {
     let now = dedup_cache::this_hour();
     let mut written = Written {
@@ -142,11 +144,11 @@ fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows
         new: WrittenRows::default(),
     };
     let mut counts = vec![[0i64; 3]; staged.documents.len()];
-    // The ledger is last: it counts the rows of the others.
+    // The ledger is last, because it counts the rows of the other tables.
     for table in super::ORDER.into_iter().filter(|table| *table != Table::Snapshots) {
         let mut writer = data_files::DataFileWriter::new(&lake.storage, table, super::now_ms());
         let counted = COUNTED.iter().position(|(other, _)| *other == table);
-        // Rows of the run are distinct, but an absence may also be a row of the run.
+        // The rows of the run are distinct, but a sighting in `facts` may also be a row of the run.
         let has_facts = facts.iter().any(|rows| rows.table == table);
         let mut in_batch: HashSet<u128> = HashSet::new();
         let mut is_new =
@@ -264,8 +266,8 @@ fn snapshot_id(number: u64, document: i64) -> i64 {
     number as i64 * DOCUMENTS + document
 }
 
-/// Replaces `snapshot_id` by that of the lake. The ID becomes null in new rows of a document that the ledger already
-/// has.
+/// Replaces the `snapshot_id` of the run by the `snapshot_id` that the document has in the lake. If the ledger already
+/// has the document, the ID becomes null.
 fn with_snapshot_ids(batch: &RecordBatch, documents: &[u32], staged: &StagedRows, number: u64) -> Result<RecordBatch> {
     let of_lake = |document: &u32| staged.new_document(*document).map(|_| snapshot_id(number, (*document).into()));
     let ids: Int64Array = documents.iter().map(of_lake).collect();

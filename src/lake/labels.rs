@@ -83,7 +83,7 @@ pub fn look_up(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows) -> Resu
 /// Refuses versions of allocations that the lake has under another region.
 ///
 /// # Errors
-/// When there is one, or the rows of the ingest cannot be read.
+/// When there is such a version, or the rows of the ingest cannot be read.
 pub fn check(lake: &Lake, cache: &DedupCache, staged: &StagedRows) -> Result<()> {
     let region = &staged.region;
     for (row, version) in staged.versions.iter().enumerate() {
@@ -118,7 +118,7 @@ pub struct RegionConflict {
     pub regions: BTreeSet<String>,
     /// How many allocations the lake has under all of these regions.
     pub allocations: usize,
-    /// The ID of one of them.
+    /// The ID of one of these allocations.
     pub example: String,
 }
 
@@ -174,8 +174,9 @@ pub fn region_conflicts(lake: &Lake) -> Result<Vec<RegionConflict>> {
     }
 }
 
-/// The conflicts by regions. Compares a part of the allocations at a time: those whose ID has the same remainder.
-/// `None` if a part has too many allocations. The files are given by their [`path_key`].
+/// Finds the conflicts, keyed by their regions. Compares one part of the allocations at a time; in a part, the hashes
+/// of the IDs have the same remainder modulo `parts`. Returns `None` if a part has too many allocations. The files are
+/// given by their [`path_key`].
 fn conflicts_by_parts(
     lake: &Lake,
     files: &[u64],

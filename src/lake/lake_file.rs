@@ -1,7 +1,7 @@
 //! The object `lake.json`, which names the format and the ID of a lake, and its repair.
 //!
-//! The tables prove the format: an upgrade sets the format of every table first, and that of `lake.json` last. The ID
-//! only names caches, so a new ID makes the next ingest read the tables again.
+//! The tables prove the format, because an upgrade sets the format of every table first, and the format in `lake.json`
+//! last. The ID only names caches, so a new ID makes the next ingest read the tables again.
 
 use std::thread;
 
@@ -19,7 +19,7 @@ pub(super) const LAKE: &str = "_alloclog/lake.json";
 /// The content of the object.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LakeFile {
-    /// The layout of the lake; a newer format than [`FORMAT`] is refused.
+    /// The format of the lake. A format newer than [`FORMAT`] is refused.
     pub format: u32,
     /// The unique ID of the lake, 32 hex digits.
     pub id: String,
@@ -36,7 +36,7 @@ impl LakeFile {
     /// The bytes of the object.
     ///
     /// # Errors
-    /// When it cannot be written as JSON.
+    /// When the description cannot be written as JSON.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         Ok(serde_json::to_vec_pretty(self)?)
     }
@@ -79,8 +79,9 @@ impl LakeFile {
 /// Reads the object; `None` if no lake was created here.
 ///
 /// # Errors
-/// As [`LakeFile::parse`], and when tables exist but the object does not: the directory `_alloclog` was lost, with the
-/// batches of these tables. The batches of a new lake would not list the files of these tables.
+/// As [`LakeFile::parse`], and when tables exist but the object does not. In this case the directory `_alloclog` was
+/// lost, together with the batches of these tables. If a new lake were created here, its batches would not list the
+/// files of these tables.
 pub(super) fn read(storage: &Storage) -> Result<Option<LakeFile>> {
     if let Some(bytes) = storage.get(LAKE)? {
         return LakeFile::parse(storage, &bytes).map(Some);
@@ -102,9 +103,9 @@ pub(super) fn read(storage: &Storage) -> Result<Option<LakeFile>> {
     Ok(None)
 }
 
-/// Reads the object. If two reads find it missing or damaged, or find a newer format in it than any table has,
-/// rebuilds it from the tables. Returns `None` if there is neither the object nor a table. With `is_dry_run` it
-/// writes nothing.
+/// Reads the object, and rebuilds it from the tables if it is missing, damaged, or has a newer format than any table.
+/// Reads it a second time before rebuilding it. Returns `None` if there is neither the object nor a table. With
+/// `is_dry_run` it writes nothing.
 ///
 /// # Errors
 /// When the object cannot be read or written, and when it is damaged and no table proves the format.
@@ -157,7 +158,7 @@ pub(super) fn read_to_repair(storage: &Storage, is_dry_run: bool) -> Result<Opti
 
 /// The description of a lake with these tables, under a new ID; `None` if no log says the format.
 ///
-/// Takes the lowest format of any table: after an interrupted upgrade, the next writer then continues the upgrade.
+/// Takes the lowest format of any table. So after an interrupted upgrade, the next writer continues the upgrade.
 fn of_tables(storage: &Storage) -> Result<Option<LakeFile>> {
     let mut found: Option<(u32, Option<i64>)> = None;
     for table in ORDER {

@@ -8,7 +8,7 @@ use crate::tables::Table;
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 3;
 
-/// The format that introduced a table. A lake of an older format lacks it until the upgrade.
+/// The format that introduced a table. A lake of an older format lacks the table until the upgrade.
 pub fn since(table: Table) -> u32 {
     match table {
         Table::TaskEvents
@@ -27,8 +27,8 @@ pub fn partition_column(table: Table) -> Option<&'static str> {
     (table == Table::TaskEvents).then_some("event_date")
 }
 
-/// The column with a row's time, in nanoseconds since the epoch. It decides which files are read, and how long the
-/// cache keeps a row.
+/// The column with a row's time, in nanoseconds since the epoch; `None` if the rows of the table have no time. The time
+/// decides which files are read, and how long the cache keeps a row.
 pub fn time_column(table: Table) -> Option<&'static str> {
     match table {
         Table::TaskEvents => Some("event_at_ns"),
@@ -41,7 +41,7 @@ pub fn time_column(table: Table) -> Option<&'static str> {
     }
 }
 
-/// The values of a row's time column; all null for a table that has none.
+/// The time of each row; all `None` for a table without a time column.
 pub fn times(table: Table, batch: &RecordBatch) -> Vec<Option<i64>> {
     match time_column(table).and_then(|name| batch.column_by_name(name)) {
         Some(column) => column.as_primitive::<Int64Type>().iter().collect(),

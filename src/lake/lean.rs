@@ -17,9 +17,11 @@ use crate::tables::{Table, identity};
 /// How much of a file's log entry is kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// No statistics except the number of rows, which is enough to read the file: half a kilobyte per file.
+    /// Everything that is needed to read the file. Of the statistics, only the number of rows. Takes half a kilobyte
+    /// per file.
     Bare,
-    /// Only the statistics that a comparison needs: 1.4 KB per file instead of up to 8 KB.
+    /// Only the statistics that are needed to compare the log with the batches. Takes 1.4 KB per file instead of up to
+    /// 8 KB.
     Lean,
     /// The complete entry, which a repair writes to a log.
     Full,
@@ -48,7 +50,7 @@ fn sorted(value: &Value) -> String {
     }
 }
 
-/// Keeps the statistics that a comparison needs, and a hash of the others.
+/// Keeps the statistics of [`Detail::Lean`], and a hash of the other statistics.
 fn make_lean(add: &mut Add, table: Table) {
     let Some(text) = add.stats.take() else { return };
     let stats: Value = serde_json::from_str(&text).unwrap_or_default();
@@ -65,7 +67,8 @@ fn make_lean(add: &mut Add, table: Table) {
     add.stats = Some(lean.to_string());
 }
 
-/// How many files a check or a compaction holds with their paths and hashes, half a kilobyte each.
+/// How many files a check or a compaction holds in memory at a time. Each takes half a kilobyte, mostly for its path
+/// and hash.
 pub const FILES_AT_A_TIME: usize = 100_000;
 
 /// Summary of a file's entry in a log or a batch: a hash of the entry, and the number of rows.
@@ -119,7 +122,7 @@ impl FileDigests {
         self.0.keys().copied()
     }
 
-    /// How many rows the files have; null if the number is unknown for one of them.
+    /// How many rows the files have; null if the number of rows of any file is unknown.
     pub fn rows(&self) -> Option<u64> {
         self.0.values().map(|digest| digest.rows.map(u64::from)).sum()
     }
@@ -186,7 +189,8 @@ pub fn files_after(
     Ok(found)
 }
 
-/// Combines groups of files into parts of at most `most` files. A larger group becomes a part alone.
+/// Combines groups of files into parts of at most `most` files. A group with more files than that becomes a part of its
+/// own.
 pub fn in_parts(groups: Vec<Vec<u64>>, most: usize) -> Vec<Vec<Vec<u64>>> {
     let (mut parts, mut files): (Vec<Vec<Vec<u64>>>, usize) = (Vec::new(), 0);
     for group in groups {
@@ -202,8 +206,9 @@ pub fn in_parts(groups: Vec<Vec<u64>>, most: usize) -> Vec<Vec<Vec<u64>>> {
     parts
 }
 
-/// Returns true if a log entry agrees with its batch. Another engine's checkpoint may omit fields, and a remasked batch
-/// omits the text bounds of format 1.
+/// Returns true if the entry of a file in a batch (`add`) agrees with its entry in the log (`other`). Fields that
+/// another engine's checkpoint may omit need not be in the log. Text bounds are not compared, because a remasked batch
+/// omits them.
 pub fn is_same(add: &Add, other: &Add) -> bool {
     add.size == other.size
         && (other.stats.is_none() || data_files::stats_without_texts(add) == data_files::stats_without_texts(other))

@@ -1,8 +1,8 @@
 //! Counts the restarts whose events an ingest did not deliver. The count shows an operator whether ingests run often
 //! enough.
 //!
-//! Nomad's Restarts counter of a task increases by one per `Restarting` event. Its increase since the lake's last state
-//! of the task, minus the number of new `Restarting` events, is the number of lost restarts.
+//! Nomad's Restarts counter of a task increases by one per `Restarting` event. The number of lost restarts is the
+//! increase of the counter since the last state of the task in the lake, minus the number of new `Restarting` events.
 
 use std::collections::HashMap;
 
@@ -108,7 +108,7 @@ impl NewRestarts {
         Ok(())
     }
 
-    /// The lost restarts, given the counters that the lake had before.
+    /// The lost restarts, given the counters that the lake had before the ingest.
     ///
     /// A task's new events may outnumber the increase of its counter, because the ingest delivered events that were
     /// lost before, or because the client lost its state. This surplus does not offset losses of other tasks.
@@ -117,7 +117,8 @@ impl NewRestarts {
         for (task, counts) in &self.tasks {
             let Some(counter) = counts.counter else { continue };
             let created = self.created.get(&counts.allocation).copied();
-            // The cache covers rows younger than its horizon, so a task created since then is new.
+            // The cache has every row that is newer than its horizon. So if a task is not in the cache, and its
+            // allocation was created after the horizon, the task is new.
             let is_new = || cache.covers(Table::TaskStateHistory, created);
             match cache.restarts(*task).or_else(|| is_new().then_some(0)) {
                 Some(before) if !counts.is_rounded => {

@@ -24,13 +24,13 @@ pub struct Remasked {
     pub texts: u64,
     /// Files that were rewritten.
     pub files: usize,
-    /// Batches rewritten without the text bounds of their files.
+    /// Batches that were rewritten without the bounds of free texts.
     pub batches: usize,
 }
 
 /// Rewrites every file with a text that the current rules mask differently. Row identities do not change, so ingests
-/// are unaffected. Safe to run beside ingests and compactions: a file that another writer replaced is skipped, and its
-/// replacement is examined.
+/// are unaffected. Safe to run beside ingests and compactions. If another writer replaced a file, the file is skipped,
+/// and its replacement is examined.
 ///
 /// # Errors
 /// When the lake cannot be read or written. Files that were rewritten before the error stay rewritten.
@@ -51,7 +51,8 @@ pub fn remask(lake: &Lake, progress: &mut dyn FnMut(&str)) -> Result<Remasked> {
     }
     for number in 1..=last {
         let batch = lake.batch(number)?.with_context(|| format!("lake {}: batch {number} is missing", lake.storage))?;
-        // Batches from here on hold no texts, and each records the hash of the one before it.
+        // This batch and later batches contain no bounds of free texts, and each records the hash of the previous
+        // batch.
         if batch.upgrades_to.is_some() || batch.before.is_some() {
             break;
         }
@@ -165,7 +166,7 @@ fn rewrite(lake: &Lake, table: Table, add: &Add) -> Result<Vec<Add>> {
     Ok(writer.finish()?.into_iter().map(|add| Add { data_change: false, ..add }).collect())
 }
 
-/// The batch without the text bounds of its files; `None` if it has no text bounds.
+/// The batch without the bounds of free texts; `None` if it has no such bounds.
 fn without_texts(mut batch: Batch) -> Option<Batch> {
     let mut changes = false;
     for add in batch.tables.values_mut().flatten() {

@@ -1,4 +1,4 @@
-//! Removes duplicate rows and lost files, as found by a check, from a lake's tables.
+//! Removes the duplicate rows and lost files that a check found from the tables of a lake.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::{Batch, Lake, Replacement, TableHeads, data_files, lean, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// A replacement that takes longer is abandoned: a vacuum could remove its files as unreferenced.
+/// A replacement that takes longer than this is abandoned, because a vacuum could remove its files as unreferenced.
 const AT_MOST_MS: i64 = 12 * 3_600_000;
 
 /// Removes duplicate rows and, if `mend` allows it, lost files from the tables. Writes misplaced files again.
@@ -21,7 +21,8 @@ const AT_MOST_MS: i64 = 12 * 3_600_000;
 pub(super) fn take_out(lake: &Lake, bad: &BTreeMap<Table, Bad>, mend: Mend, loses_rows: bool) -> Result<()> {
     let started_ms = now_ms();
     if loses_rows {
-        // A separate batch without replacements: from then on, checks no longer count the rows of batches.
+        // Commit a separate batch without replacements. From this batch on, checks no longer compare the number of rows
+        // in a table with the number that the batches added.
         lake.upgrade()?;
         put(lake, &Batch { rows_lost: true, ..Batch::new(BTreeMap::new()) }, started_ms)?;
     }
@@ -104,10 +105,10 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> Result<Replace
     Ok(Replacement { removed: vec![add.path.clone()], added: writer.finish()?, rows_dropped: Some(rows_dropped) })
 }
 
-/// Commits a batch that replaces files, and applies it. Returns, for each table, one boolean per replacement, in order:
-/// true if it was applied, false if it was skipped because another writer had replaced one of its files. The new files
-/// of skipped replacements are removed. Returns `None`, and replaces nothing, if too much time has passed since
-/// `started_ms`.
+/// Commits a batch that replaces files, and applies it. Returns one boolean per replacement of each table, in order. It
+/// is true if the replacement was applied, and false if the replacement was skipped because another writer had replaced
+/// one of its files. The new files of skipped replacements are removed. Returns `None`, and replaces nothing, if more
+/// than [`AT_MOST_MS`] have passed since `started_ms`.
 ///
 /// # Errors
 /// When the lake cannot be read or written. The batch may have been applied, or may be applied by the next ingest.
@@ -125,7 +126,7 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> Result<Option<
         let number = last + 1;
         let put = lake.put_batch(number, batch);
         if put.with_context(|| format!("batch {number} may have been committed; run this again"))? {
-            let committed = || format!("batch {number} was committed; the next ingest brings it into every table");
+            let committed = || format!("batch {number} was committed; the next ingest applies it to every table");
             lake.finish(&mut heads).with_context(committed)?;
             break;
         }
@@ -144,7 +145,7 @@ pub(super) fn put(lake: &Lake, batch: &Batch, started_ms: i64) -> Result<Option<
             let was_done =
                 came.iter().all(|add| there.files.contains_key(&add.path) || there.removed.contains_key(&add.path))
                     && !gone.iter().any(|path| there.files.contains_key(path));
-            // A file that is in the table now stays.
+            // Keep the new files if the table has one of them now.
             if !was_done && !came.iter().any(|add| there.files.contains_key(&add.path)) {
                 remove(lake, table, std::slice::from_ref(replacement))?;
             }

@@ -1,4 +1,4 @@
-//! Replays batches: the files a table should have, and how many rows the batches added.
+//! Replays batches, which gives the files that a table should have, and the number of rows that the batches added.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -15,7 +15,7 @@ type FilesByPath = BTreeMap<String, Add>;
 pub enum Held {
     /// Nothing: the log has the same entry.
     Same,
-    /// Nothing: the log has a different entry for the file, or none.
+    /// Nothing: the log has a different entry for the file, or no entry.
     Differs,
     /// The complete entry of the batch.
     Whole(Box<Add>),
@@ -37,13 +37,14 @@ pub struct ExpectedTable {
     pub files: HashMap<u64, (Held, u64)>,
     /// The last batch that commits to it; 0 for none.
     pub batch: u64,
-    /// How many rows the batches added, minus dropped ones; null if a file does not say how many it has, or a program
-    /// of format 1 dropped rows.
+    /// How many rows the batches added, minus the rows that they dropped. Null if one of these numbers is unknown: a
+    /// file or a replacement lacks it, a batch says only that rows were lost, or a lost batch was rebuilt without its
+    /// changes to the table.
     pub rows: Option<u64>,
-    /// Whether files were replaced that no batch had added, because a program of format 1 or another engine had merged
-    /// files of the table. Also true if a batch was lost and its changes to the table are unknown.
+    /// True if a batch replaced files that no batch had added. Such files come from a program of format 1 or another
+    /// engine that merged files of the table. Also true if a batch was lost and its changes to the table are unknown.
     pub is_mixed: bool,
-    /// Whether a batch is unreadable or was changed, so that the batches do not determine the files.
+    /// True if a batch is unreadable or was changed, so that the batches do not determine the files.
     pub is_incomplete: bool,
     /// The [`path_key`] of replaced files.
     gone: HashSet<u64>,
@@ -65,8 +66,8 @@ impl ExpectedTable {
         self.files.contains_key(&key) || self.gone.contains(&key)
     }
 
-    /// Applies the next batch. A batch that is not in every table yet may or may not be in this one, so neither its
-    /// files nor the files it replaces are required.
+    /// Applies the next batch. If the batch is not in every table yet, it may or may not be in this table. Then neither
+    /// the files that it adds nor the files that it replaces are required.
     pub fn apply(
         &mut self,
         table: Table,
@@ -97,7 +98,7 @@ impl ExpectedTable {
             self.files.insert(path_key(&add.path), (held(add), number));
         }
         for replacement in batch.replacements(table) {
-            // A replacement has no effect if an earlier one replaced one of its files.
+            // A replacement has no effect if an earlier replacement removed one of the same files.
             if replacement.removed.iter().any(|path| self.is_gone(path)) {
                 continue;
             }
@@ -117,7 +118,7 @@ impl ExpectedTable {
     }
 }
 
-/// The replacements of a batch whose files are all in the table.
+/// The replacements in a batch that can be applied, because the table has all files that they replace.
 fn possible<'b>(batch: &'b Batch, table: Table, there: &FilesByPath) -> Vec<&'b Replacement> {
     let mut gone: BTreeSet<&str> = BTreeSet::new();
     let mut possible = Vec::new();

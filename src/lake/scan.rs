@@ -23,8 +23,8 @@ pub struct ScanFilter {
     pub region: Option<String>,
     /// Only allocations that match.
     pub filter: Filter,
-    /// Length of the period that ends at the newest observation in the lake, in nanoseconds; `None` for all time.
-    /// Selects allocations that were seen, changed or had an event in the period, each with all of its rows.
+    /// Length of the period that ends at the newest observation in the lake, in nanoseconds; `None` for all time. An
+    /// allocation is selected, with all of its rows, if it was seen, changed or had an event in the period.
     pub span: Option<i64>,
     /// An earlier start of that period, if given; ignored if `span` is `None` or the period starts earlier anyway.
     pub since: Option<When>,
@@ -35,7 +35,7 @@ pub struct ScanFilter {
 pub struct ScanSummary {
     /// Rows by table name.
     pub rows: BTreeMap<&'static str, u64>,
-    /// Data files read, and data files in total.
+    /// The number of data files that were read, and of all data files.
     pub files: (usize, usize),
     /// The newest observation, in nanoseconds since the epoch.
     pub newest: Option<i64>,
@@ -56,7 +56,7 @@ fn files_of(files: &TableFiles, table: Table) -> &[Add] {
 struct SelectedAllocations {
     /// `None` for all.
     allocations: Option<HashSet<Box<str>>>,
-    /// None of their rows is older than this.
+    /// A lower bound of the times of their rows, in nanoseconds since the epoch.
     floor: i64,
 }
 
@@ -117,7 +117,7 @@ fn value(column: Option<&StringArray>, row: usize) -> Option<&str> {
     column.filter(|column| column.is_valid(row)).map(|column| column.value(row))
 }
 
-/// Which rows of a batch are wanted.
+/// For each row of a batch, true if it is wanted.
 fn keeps(
     table: Table,
     batch: &RecordBatch,
@@ -139,7 +139,7 @@ fn keeps(
                     let is_unlisted = || table == Table::LogEvents && is_recent && wanted.filter.keeps_unlisted(id);
                     selected.contains(id) || is_unlisted()
                 }),
-                // The ledger has no allocations: its rows are selected by their time.
+                // The rows of the ledger have no allocation, so they are selected by their time.
                 (_, None) if table == Table::Snapshots => times[row].is_none_or(|time| time >= floor),
                 _ => true,
             };
@@ -148,8 +148,8 @@ fn keeps(
         .collect()
 }
 
-/// The newest trusted observation in the ledger. It is trusted if it is at most an hour later than the ingest of its
-/// document.
+/// The newest trusted observation in the ledger. An observation is trusted if it is at most an hour later than the
+/// ingest of its document.
 fn newest(lake: &Lake, ledger: &[Add]) -> Result<Option<i64>> {
     let mut newest = None;
     for file in ledger {
@@ -185,7 +185,7 @@ fn select_allocations(
     if since.is_none() && !wanted.filter.is_restrictive() {
         return Ok(SelectedAllocations { allocations: None, floor: i64::MIN });
     }
-    // Allocations with a row since then.
+    // The allocations that have a row at or after `since`.
     let mut recent: HashSet<Box<str>> = HashSet::new();
     if let Some(since) = since {
         for table in [Table::Sightings, Table::AllocationHistory, Table::TaskStateHistory, Table::TaskEvents] {
@@ -209,7 +209,8 @@ fn select_allocations(
             }
         }
     }
-    // Newest files first. Once every allocation is found, files that are older than all of them are skipped.
+    // Read the newest files first. Once every allocation has been found, skip the files that are older than all of
+    // them.
     let mut history = files_of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| data_files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));
@@ -239,7 +240,7 @@ fn select_allocations(
                     continue;
                 }
                 let created = created.filter(|created| created.is_valid(row)).map(|created| created.value(row));
-                // A client's clock may lag behind the server's.
+                // Subtract a day, because a client's clock may lag behind the server's clock.
                 selected.floor = selected.floor.min(created.map_or(i64::MIN, |ns| ns.saturating_sub(DAY)));
                 if let Some(allocations) = selected.allocations.as_mut().filter(|allocations| !allocations.contains(id))
                 {

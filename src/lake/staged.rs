@@ -29,8 +29,8 @@ pub(super) const COUNTED: [(Table, &str); 3] = [
 pub enum Ledger {
     /// Every document that the ledger does not have.
     All,
-    /// All except event-stream documents without new rows: a second writer that follows the same cluster would add
-    /// thousands of them a day.
+    /// All except event-stream documents without new rows. A second writer that follows the same cluster would add
+    /// thousands of such documents a day.
     WithoutIdleStreams,
 }
 
@@ -45,7 +45,7 @@ pub struct NewRows<'s> {
 
 /// The allocations in the lake that the filter of the run selects.
 enum Selected<'s> {
-    /// None is needed.
+    /// These allocations are not needed.
     None,
     /// Not read yet.
     Unread(&'s Lake, &'s Filter),
@@ -94,8 +94,8 @@ pub(super) struct RunDocument {
 }
 
 impl StagedRows {
-    /// Adds the allocations that the run's documents show, and when. The absences follow from these and the lake's
-    /// rows.
+    /// Adds which allocations the run's documents show, and when. The absences are computed from these facts and from
+    /// the lake's rows.
     pub fn with_shown(self, shown: ShownAllocations) -> StagedRows {
         StagedRows { shown, ..self }
     }
@@ -148,8 +148,8 @@ impl<'s> NewRows<'s> {
         Ok(NewRows { cache, now: dedup_cache::this_hour(), writer, staged, selected: Selected::None })
     }
 
-    /// Keeps lines of logs about allocations in the lake that this filter selects. They are read from the lake if there
-    /// are such lines.
+    /// Also keeps log lines about allocations that are in the lake and that this filter selects. These allocations are
+    /// read from the lake when [`Sink::is_selected`] is first called.
     #[must_use]
     pub fn with_allocations_of(self, lake: &'s Lake, filter: &'s Filter) -> NewRows<'s> {
         NewRows { selected: Selected::Unread(lake, filter), ..self }

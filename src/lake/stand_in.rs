@@ -16,17 +16,17 @@ use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
 /// The lost batches by number, each with the hash that the next batch records as `before`. The outer `None` means that
-/// the next batch is unknown too; the inner `None` means that it records no hash.
+/// the next batch is unknown, too. The inner `None` means that the next batch records no hash.
 pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 
-/// Builds a batch for each lost one, from undamaged logs. `expected` is the state of the tables according to the other
-/// batches.
+/// Builds a batch in place of each lost batch, from undamaged logs. `expected` is the state of the tables according to
+/// the other batches.
 ///
 /// Each built batch has `rows_lost` set, because the lost batch may have had it set. Otherwise a cache that still has
 /// the lost rows would keep a later ingest from adding them again.
 ///
-/// A batch is not built if the ledger counts more rows for it than the logs have. Then the second result has the
-/// reason.
+/// A batch is not built if the ledger counts more rows for it than the logs have. For each such batch, the second
+/// result has the reason.
 ///
 /// # Errors
 /// When the logs cannot be read.
@@ -83,7 +83,7 @@ fn lacking(lake: &Lake, number: u64, batch: &Batch) -> Result<Vec<Table>> {
             }
             Ok(())
         });
-        // A file may be missing because a compaction has merged it.
+        // Skip a missing file: a compaction may have merged it.
         if let Err(error) = read
             && !error.is_damaged()
         {

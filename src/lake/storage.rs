@@ -1,8 +1,8 @@
 //! Object storage: a lake's directory, or its prefix in a bucket.
 //!
-//! Every guarantee of a lake rests on one operation: create an object only if its name does not exist. A local file is
-//! written under a temporary name, synced, and hard-linked to its name, which fails if the name exists; buckets use
-//! `If-None-Match: *` (S3), `x-goog-if-generation-match: 0` (GCS) or Azure's equivalent.
+//! Every guarantee of a lake rests on one operation: create an object only if its name does not exist. In a directory,
+//! a file is written under a temporary name, synced, and then hard-linked to its name. The link fails if the name
+//! exists. Buckets use `If-None-Match: *` (S3), `x-goog-if-generation-match: 0` (GCS) or Azure's equivalent.
 
 mod local;
 
@@ -46,7 +46,7 @@ enum Backend {
 /// The result of [`Storage::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Created {
-    /// The object has our bytes: from this put, or from an earlier attempt.
+    /// The object has the bytes of this writer, from this put or from an earlier attempt.
     Ours,
     /// Another writer was first; these are its bytes.
     Taken(Vec<u8>),
@@ -129,7 +129,8 @@ impl Storage {
         }
     }
 
-    /// Reads many objects, in order, with several requests at a time; `None` for one that does not exist.
+    /// Reads many objects with several requests at a time, and passes their bytes to `each` in order; `None` for an
+    /// object that does not exist.
     ///
     /// # Errors
     /// As [`Storage::get`], and errors of `each`.
@@ -200,7 +201,8 @@ impl Storage {
         }
     }
 
-    /// Creates an object unless its name exists. Returns whether the object has these bytes or those of another writer.
+    /// Creates an object unless its name exists. Returns whether the object has these bytes or the bytes of another
+    /// writer.
     ///
     /// A refusal by the store is verified: the object is read, and the put is repeated if the object does not exist.
     /// S3 answers 409 while another request for the name is in progress, even if that request is an earlier attempt
@@ -244,8 +246,8 @@ impl Storage {
                     runtime.block_on(store.put_opts(&key, payload.clone(), options))
                 };
                 let mut answer = put();
-                // The library does not retry this when a connection breaks. Retrying is safe, because the caller
-                // verifies a refusal.
+                // `object_store` does not retry this request when a connection breaks. Retrying is safe, because the
+                // caller verifies a refusal.
                 for wait in AGAIN_MS {
                     if !answer.as_ref().is_err_and(is_unclear) {
                         break;
@@ -270,10 +272,10 @@ impl Storage {
         }
     }
 
-    /// Removes an object; a missing one is not an error.
+    /// Removes an object. It is not an error if the object does not exist.
     ///
     /// # Errors
-    /// When the store denies it.
+    /// When the store denies the removal.
     pub fn delete(&self, name: &str) -> Result<()> {
         let cannot = || format!("lake {self}: cannot remove {name}");
         match &self.backend {
@@ -364,7 +366,7 @@ fn is_unclear(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::Generic { .. })
 }
 
-/// The directory that a text names: a path, or a `file://` URL of this host, in which `%20` is a space.
+/// The directory that a text names. The text is a path, or a `file://` URL of this host, in which `%20` is a space.
 fn directory(text: &str) -> Result<PathBuf> {
     let wrong = |why: &str| Usage(format!("{text:?} is not the location of a lake: {why}"));
     let path = if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("file:")) {
@@ -375,7 +377,7 @@ fn directory(text: &str) -> Result<PathBuf> {
         let rest = text[5..].strip_prefix("//").unwrap_or_default();
         let is_absolute =
             rest.starts_with('/') || rest.get(..10).is_some_and(|host| host.eq_ignore_ascii_case("localhost/"));
-        // A URL with a host names another machine; one without a host needs an absolute path.
+        // A URL with a host names another machine. A URL without a host needs an absolute path.
         let path = url.to_file_path().ok().filter(|_| is_absolute);
         path.ok_or_else(|| wrong("write file:///DIRECTORY, with an absolute path and no host"))?
     } else if text.is_empty() || text.contains("://") {

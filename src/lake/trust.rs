@@ -1,4 +1,5 @@
-//! Documents in the ledger with untrusted times: they claim to have been observed long after they were ingested.
+//! Finds the documents in the ledger whose times are not trusted, because they are long after the ingest of the
+//! document.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +16,15 @@ use crate::time::{self, HOUR};
 /// Maximum number of documents that are listed.
 const NAMED: usize = 10;
 
-/// Lists the documents that claim a time more than an hour after their ingest. Views ignore their times, and
-/// times derived from these.
+/// Lists the documents that claim a time more than an hour after their ingest. Views ignore the times of these
+/// documents, and times derived from them.
 ///
 /// # Errors
 /// When the ledger cannot be read.
 pub fn untrusted(lake: &Lake) -> Result<Vec<String>> {
     let mut found: Vec<(i64, i64, String)> = Vec::new();
     let columns = ["observed_at_ns", "ingested_at_ns", "source"];
-    // Files whose statistics exclude such documents are not kept in memory.
+    // Files whose statistics prove that they have no such documents are not kept in memory.
     let is_ruled_out = |file: &Add| {
         let ingested = data_files::bounds(file, "ingested_at_ns").map(|(first, _)| first);
         let observed = data_files::bounds(file, "observed_at_ns").map(|(_, last)| last);

@@ -10,14 +10,14 @@ use super::{Batch, Lake, TableHeads, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// A batch counts as created before a file only if the batch is older than the file by more than this.
+/// A batch counts as older than a file only if it is older by more than this, in milliseconds.
 const BATCH_AFTER_MS: i64 = 24 * 3_600_000;
 
-/// How many objects are removed by one batch: their names take 100 bytes each in the batch.
+/// How many objects one batch removes. Each name takes 100 bytes in the batch.
 const AT_A_TIME: usize = 100_000;
 
-/// Removes unreferenced objects older than `older_than_ms` by the store's clock, and passes them to `gone`; with
-/// `dry_run` it only passes them to `gone`.
+/// Removes unreferenced objects that are older than `older_than_ms` by the store's clock, and passes them to `gone`.
+/// With `dry_run`, it only passes them to `gone`.
 ///
 /// Before removing anything, it commits the list as a batch. If the list has files of a suspended writer, that writer
 /// later finds its batch number taken, and writes its files again.
@@ -66,13 +66,13 @@ fn in_rounds(
     }
 }
 
-/// The objects that nothing needs and that were written before a time; at most `most` of them.
+/// The objects that are not needed and were written before `before_ms`; at most `most` of them.
 fn unneeded(lake: &Lake, before_ms: i64, most: usize) -> Result<Vec<ObjectInfo>> {
     let mut unneeded = Vec::new();
     let unfinished = lake.unfinished()?;
     for table in Table::ALL {
         // List the objects before reading the table. Files that are added to the table meanwhile are then not in the
-        // list; files that are removed from the table meanwhile are kept, because they were removed too recently.
+        // list. Files that are removed from the table meanwhile are kept, because they were removed too recently.
         let mut objects = lake.storage.list(table.name())?;
         objects.retain(|object| object.written_ms < before_ms);
         let needed = needed(lake, table, before_ms, &unfinished)?;
@@ -95,8 +95,8 @@ fn unneeded(lake: &Lake, before_ms: i64, most: usize) -> Result<Vec<ObjectInfo>>
     Ok(unneeded)
 }
 
-/// For each file that a table needs, the [`path_key`] of its object. These are the files that the table has, those
-/// that an unfinished batch adds, and those that were removed from the table since a time.
+/// For each file that a table needs, the [`path_key`] of its object. A table needs the files that it has, the files
+/// that an unfinished batch adds, and the files that were removed from it since `since_ms`.
 fn needed(lake: &Lake, table: Table, since_ms: i64, unfinished: &[(u64, Batch)]) -> Result<HashSet<u64>> {
     let key = |path: &str| object_key(table, path);
     let mut needed = HashSet::new();
@@ -123,8 +123,9 @@ fn object_key(table: Table, path: &str) -> u64 {
     path_key(&Add { path: path.to_owned(), ..Add::default() }.object(table))
 }
 
-/// Refuses to remove a file if a batch added it, no batch replaced it, and the log does not list it: then the log is
-/// damaged, and a repair needs the file. Reads only the batches since the oldest file in question.
+/// Refuses to remove a file that a batch added and no batch replaced. If the log does not list such a file, the log is
+/// damaged, and a repair needs the file. Reads only the batches since the oldest of the files that the log does not
+/// list.
 fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
     let mut suspects: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
     for table in Table::ALL {
@@ -157,7 +158,8 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
                 without_hash.clear();
             }
         })?;
-        // Another engine removes files from a table without a batch; so did programs of format 1.
+        // Skip a table with files of other programs: another engine removes files without a batch, and so did programs
+        // of format 1.
         if !without_hash.is_empty() {
             continue;
         }
@@ -168,7 +170,8 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
     let Some(oldest) = unneeded.iter().filter(|one| is_suspect(&one.name)).map(|one| one.written_ms).min() else {
         return Ok(());
     };
-    // A batch is written after its files; in a copied lake, the times may be those of the copy.
+    // Read only the batches that may be newer than the oldest file, because a batch is written after its files. The
+    // margin allows for a copied lake, whose times may be those of the copy.
     let batches = lake.storage.list("_alloclog/batches")?;
     let names: Vec<String> =
         batches.into_iter().filter(|one| one.written_ms >= oldest - BATCH_AFTER_MS).map(|one| one.name).collect();

@@ -6,8 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Names per chunk.
 const CHUNK: usize = 4096;
 
-/// Names, numbered from 0 in order of arrival. Many names share one buffer: millions of small allocations between
-/// short-lived ones would fragment the heap.
+/// Names, numbered from 0 in order of arrival. Many names share one buffer, because millions of small heap allocations
+/// between short-lived ones would fragment the heap.
 #[derive(Debug, Default)]
 pub struct Interner {
     parts: Vec<Chunk>,
@@ -18,7 +18,7 @@ pub struct Interner {
 #[derive(Debug, Default)]
 struct Chunk {
     text: String,
-    /// The end of each name.
+    /// The position in `text` at which each name ends.
     ends: Vec<usize>,
 }
 

@@ -8,16 +8,18 @@ use super::chunked_vec::ChunkedVec;
 
 /// Hashes per block, so that a block fills one cache line.
 const HASHES: usize = 7;
-/// How many blocks of one allocation are searched linearly; beyond that, its hashes move to a hash set.
+/// How many blocks of one allocation are searched linearly. The hashes of an allocation that needs more blocks move to
+/// a hash set.
 const SEARCHED: usize = 8;
 /// The number that stands for "no block".
 const NONE: u32 = u32::MAX;
 /// The number that stands for "the hashes of this allocation are in the hash set".
 const MANY: u32 = NONE - 1;
 
-/// One 64-bit hash per row. Most allocations have few rows, whose hashes are stored in blocks of the allocation. A
-/// single hash set for all rows would have unused slots, and would need hashes of more than 64 bits to avoid
-/// collisions. Among a thousand rows of one allocation, two hashes collide with a probability of 1 in 3e13.
+/// One 64-bit hash per row. Most allocations have few rows, and the hashes of these rows are stored in blocks that
+/// belong to one allocation. A single hash set for all rows would have unused slots, and would need hashes of more than
+/// 64 bits to avoid collisions. Among a thousand rows of one allocation, two hashes collide with a probability of 1 in
+/// 3e13.
 #[derive(Debug, Default)]
 pub struct RowSet {
     blocks: ChunkedVec<HashBlock>,
@@ -30,13 +32,14 @@ pub struct RowSet {
 /// A block of hashes of one allocation.
 #[derive(Debug)]
 struct HashBlock {
-    /// The previous block.
+    /// The number of the previous block of the allocation.
     before: u32,
     len: u32,
     hashes: [u64; HASHES],
 }
 
-/// The hash of a row of an allocation with many rows. Packed, since padding would be a quarter of its size.
+/// The hash of a row of an allocation with many rows. The struct is packed, because padding would be a quarter of its
+/// size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(C, packed(4))]
 struct RowHash {

@@ -1,4 +1,4 @@
-//! The known versions of allocations. If a document lists one of them again, that allocation need not be parsed.
+//! The known versions of allocations. If a document lists a known version again, the allocation need not be parsed.
 
 use std::num::{NonZeroI64, NonZeroU64};
 use std::sync::RwLock;
@@ -10,12 +10,12 @@ use super::chunked_vec::ChunkedVec;
 use crate::decode::document::AllocationPreview;
 use crate::tables::Shape;
 
-/// The facts that are kept of an allocation's version.
+/// The facts that are kept about a version of an allocation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VersionFacts {
     /// The allocation's number in [`Merge`](super::Merge).
     pub alloc: u32,
-    /// The kind of source that showed it.
+    /// The kind of source that showed the version.
     pub shape: Shape,
     /// True if its client status was not terminal.
     pub is_live: bool,
@@ -31,7 +31,7 @@ pub struct VersionFacts {
     pub modify_index: Option<NonZeroI64>,
     /// The newest time of its events, by the client's clock, in nanoseconds since the epoch.
     pub newest_event: Option<NonZeroI64>,
-    /// The key with which the allocation's names were replaced.
+    /// The key with which the allocation's names were replaced by pseudonyms; `None` for original names.
     pub redacted: Option<NonZeroU64>,
     /// How many task states it has.
     pub task_states: u32,
@@ -45,7 +45,7 @@ pub struct VersionFacts {
     pub any_fine: bool,
 }
 
-/// The key of an allocation's version: within one region, equal keys mean the same JSON.
+/// The key of a version of an allocation. Within one region, versions with equal keys have the same JSON.
 pub(super) fn version_key(head: &AllocationPreview<'_>) -> u128 {
     let mut bytes = Vec::with_capacity(head.id.len() + 25);
     bytes.extend_from_slice(head.id.as_bytes());
@@ -56,11 +56,11 @@ pub(super) fn version_key(head: &AllocationPreview<'_>) -> u128 {
     xxh3_128(&bytes)
 }
 
-/// The known versions. All cores share them, so that every core can skip them.
+/// The known versions. All cores share this set, so that every core can skip the versions in it.
 ///
 /// Two documents may show one version differently, because one of them was damaged or edited. Which of the two is
-/// parsed must not depend on thread timing. So a lookup sees only the versions up to a step of the run that is
-/// certainly finished.
+/// parsed must not depend on thread timing. So a lookup sees only the versions that were added up to a given step of
+/// the run, which is certainly finished.
 #[derive(Debug, Default)]
 pub struct Versions {
     known: RwLock<VersionTable>,
@@ -71,7 +71,7 @@ pub struct Versions {
 struct VersionTable {
     versions: ChunkedVec<(u128, VersionFacts)>,
     numbers: HashTable<u32>,
-    /// Steps that added versions, in order, with the number of versions after each.
+    /// The steps that added versions, in order, each with the number of versions that were known after it.
     steps: Vec<(u64, u32)>,
 }
 

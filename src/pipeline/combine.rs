@@ -18,14 +18,16 @@ use crate::tables::{Table, column};
 /// Writes rows of lakes and documents to a store.
 pub struct Combined {
     writer: StoreWriter,
-    /// Replaces names on the way to the store. Everything before that uses the original names.
+    /// Replaces names by pseudonyms in the rows that are written to the store. All other fields use the original names.
     redactor: Option<Arc<Redactor>>,
-    /// The rows so far: two sources may hold the same row; each single source is deduplicated.
+    /// The rows so far, because two sources may have the same row. `None` if all rows are from one lake, or all are
+    /// from documents: such rows are already distinct.
     seen: Option<DedupCache>,
-    /// The times at which allocations were last shown according to the rows of a lake. The absences in documents that
-    /// are read with the lake depend on them.
+    /// The times at which allocations were last shown, according to the rows of lakes. The absences in documents that
+    /// are read together with a lake depend on these times.
     presence: Option<Presence>,
-    /// The allocations in the rows of lakes, all of which the filter selects; `None` if they are not noted.
+    /// The allocations in the rows that were read from lakes. The filter selects all of them. `None` if they are not
+    /// recorded.
     selected: Option<HashSet<Box<str>>>,
 }
 
@@ -37,12 +39,12 @@ impl Combined {
         Combined { writer, redactor, seen, presence, selected: None }
     }
 
-    /// Notes the allocations in the rows of lakes, for [`Sink::is_selected`].
+    /// From now on, records the allocations in the rows of lakes, for [`Sink::is_selected`].
     pub fn note_selected(&mut self) {
         self.selected = Some(HashSet::new());
     }
 
-    /// How documents read together with these lakes record absences.
+    /// When the absences in documents that are read together with the lakes are delivered.
     pub fn absences(&self) -> Absences {
         if self.presence.is_some() { Absences::Left } else { Absences::AtTheEnd }
     }

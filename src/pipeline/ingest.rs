@@ -1,4 +1,4 @@
-//! From documents to a lake: commits their new rows as one batch.
+//! Ingests documents into a lake: commits their new rows as one batch.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub struct Ingest {
     /// The lake.
     pub lake: Lake,
     seen: DedupCache,
-    /// The file of the cache; `None` if there is no directory for it.
+    /// The local cache file; `None` if the user has no directory for it.
     local: Option<PathBuf>,
 }
 
@@ -88,8 +88,9 @@ impl Ingest {
         Ok(Staged { summary, rows, _directory: directory })
     }
 
-    /// The files of which the lake has every row. `None` for documents of a live cluster, which are new, and if a filter
-    /// selects rows: which rows a file gives may then depend on other files.
+    /// The input files that need not be read, because the lake has all of their rows. `None` for documents of a live
+    /// cluster, because they are new. Also `None` if a filter selects rows, because the rows that a file yields may
+    /// then depend on other files.
     fn known_files(&self, options: &intake::IntakeOptions, ledger: Ledger) -> Option<KnownFiles> {
         let context = format!("{} {:?}", env!("CARGO_PKG_VERSION"), options.region);
         let all = || KnownFiles::new(context, self.seen.files().collect());

@@ -1,5 +1,5 @@
-//! Refresh loop of `report --watch`: shows rows while more arrive, at a limited rate, never in the middle of a
-//! document.
+//! The refresh loop of `report --watch`. It shows the rows so far while more rows arrive, at a limited rate, and only
+//! between documents.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,22 +13,22 @@ use crate::store::segmented::SegmentedWriter;
 use crate::tables::Table;
 use crate::tables::sink::{DocumentEnd, Rows, Sink};
 
-/// Growing tables, shared by the thread that reads and the one that shows.
+/// Growing tables, shared by the thread that reads documents and the thread that shows the tables.
 pub struct LiveTables {
     state: Mutex<LiveState>,
     changed: Condvar,
-    /// Replaces names on the way to the store.
+    /// Replaces names by pseudonyms in the rows that are written to the store.
     redactor: Option<Arc<Redactor>>,
 }
 
 struct LiveState {
     rows: SegmentedWriter,
     documents: u64,
-    /// A document is being added.
+    /// True while a document is being added.
     is_within: bool,
-    /// A document was added since the last refresh.
+    /// True if a document was added since the last refresh.
     is_new: bool,
-    /// Adding or showing has ended.
+    /// True if adding or showing has ended.
     is_over: bool,
 }
 
@@ -38,7 +38,7 @@ impl LiveTables {
         LiveTables { state: Mutex::new(state), changed: Condvar::new(), redactor }
     }
 
-    /// Adds rows; `is_end` marks the last ones of a document.
+    /// Adds rows; `is_end` is true for the last rows of a document.
     fn add(&self, table: Table, batch: RecordBatch, is_end: bool) -> error::Result<()> {
         let batch = match &self.redactor {
             Some(redactor) => redactor.rows(table, &batch)?,

@@ -1,4 +1,5 @@
-//! Detects a filter and a period that select nothing: a condition on an empty result would always pass.
+//! Detects when the filter and the period select nothing. Otherwise a `--fail-if` condition on the empty result would
+//! always pass.
 
 use super::{Error, Pipeline};
 use crate::error::{self, Context};
@@ -11,7 +12,7 @@ use crate::tables::Table;
 /// Why nothing is selected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Nothing {
-    /// No allocation of any time matches the filter, or none in a lake has the region.
+    /// No allocation of any time matches the filter, or no allocation in a lake has the region.
     NoMatch,
     /// No observation is in the period; the text says why.
     NotObserved(String),
@@ -29,8 +30,8 @@ impl Pipeline {
         self.filter.is_restrictive() || (self.lake_region.is_some() && !self.sources.lakes().is_empty())
     }
 
-    /// Why nothing is selected; `None` if something is. The store has `snapshots`, and `allocation_history` if
-    /// [`Pipeline::counts_allocations`].
+    /// Returns why nothing is selected; `None` if something is selected. The store must have `snapshots` and, if
+    /// [`Pipeline::counts_allocations`] returns true, `allocation_history`.
     pub(super) fn selects_nothing(&self, store: &Store, lakes: &[Lake]) -> Result<Option<Nothing>, Error> {
         let is_empty = || Ok::<_, error::Error>(rows(store, Table::AllocationHistory)? == 0);
         if self.counts_allocations()

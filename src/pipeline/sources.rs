@@ -1,4 +1,4 @@
-//! Resolves SOURCE texts once, to documents or a lake.
+//! Resolves each SOURCE text once: to documents or to a lake.
 
 use super::Error;
 use crate::error::Usage;
@@ -16,7 +16,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Parses a source; agents' addresses are handled by the caller.
+    /// Parses a source. The caller handles the addresses of agents.
     pub fn parse(text: &str) -> Source {
         if text != "-" && lake::is_lake(text) {
             Source::Lake(text.to_owned())
@@ -36,15 +36,15 @@ impl Source {
 pub struct Sources {
     inputs: Vec<Input>,
     lakes: Vec<String>,
-    /// By the number of the source.
+    /// The names of the sources; the index is the number of the source.
     names: Vec<Name>,
 }
 
 #[derive(Debug, Clone)]
 struct Name {
-    /// As the user wrote it, without credentials.
+    /// The source as the user wrote it, without credentials.
     name: String,
-    /// Whether it may be several files.
+    /// True if the source may be several files.
     holds_many: bool,
 }
 
@@ -84,7 +84,7 @@ impl Sources {
         Sources { inputs, ..Sources::default() }
     }
 
-    /// The files, streams and clusters to read, by source and path.
+    /// The files, streams and clusters to read, sorted by source and then by path.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
@@ -99,8 +99,8 @@ impl Sources {
         !self.lakes.is_empty() && self.lakes.len() == self.names.len()
     }
 
-    /// Checks the summary of the documents that were read. With `logs_suffice`, logs of agents are enough: no
-    /// allocation is required.
+    /// Checks the summary of the documents that were read. With `logs_suffice`, no allocation is required if logs of
+    /// agents were read.
     ///
     /// # Errors
     /// When `strict` is set and input was rejected, or when a source has no allocations.
@@ -118,9 +118,10 @@ impl Sources {
         })
     }
 
-    /// If no document was read and there are no lakes, returns the first source. Otherwise returns the first source
-    /// without allocations among those that may be several files. A stream without events, or a log, is a valid source
-    /// if another source has allocations.
+    /// Returns the source that an error about missing allocations names; `None` if there is no such error:
+    /// - If no document was read, no file was skipped as known, and there are no lakes, this is the first source.
+    /// - Otherwise it is the first source that may be several files and has no allocations. A stream without events
+    ///   and a log do not count as such a source if another source has allocations.
     fn without_allocations(&self, summary: &Summary) -> Option<String> {
         if summary.documents > 0 || !summary.known_files.is_empty() || !self.lakes.is_empty() {
             let any = !summary.listings_by_source.is_empty() || !self.lakes.is_empty();

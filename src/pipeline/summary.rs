@@ -8,9 +8,9 @@ use crate::store::Store;
 /// Number of lost restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LostRestarts {
-    /// Total over the tasks for which it is known.
+    /// Total over the tasks for which the number is known.
     pub restarts: i64,
-    /// Number of tasks for which it is unknown.
+    /// Number of tasks for which the number is unknown.
     pub unknown_tasks: u64,
 }
 
@@ -24,7 +24,7 @@ pub fn lost_restarts(store: &Store) -> Result<LostRestarts, Error> {
     Ok(LostRestarts { restarts: lost.iter().flatten().sum(), unknown_tasks })
 }
 
-/// Summary of the documents that were read. With `is_filtered`, says that events that are not new are repeated or
+/// Summary of the documents that were read. With `is_filtered`, the events that are not new are called repeated or
 /// filtered out.
 pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostRestarts>) -> String {
     let lost = match lost {

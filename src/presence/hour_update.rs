@@ -10,7 +10,7 @@ pub(super) struct HourUpdate<'l> {
     pub(super) alloc_id: &'l str,
     pub(super) namespace: Option<&'l str>,
     pub(super) hour: i64,
-    /// When the new documents last show it.
+    /// When the new documents last show the allocation.
     pub(super) last: LastShown,
     /// The entry of this hour before the new documents.
     pub(super) entry: Option<&'l LastHour>,
@@ -36,7 +36,8 @@ impl HourUpdate<'_> {
         let (shown_at, missing) = match known {
             LastSighting::Until(until) => {
                 let first = self.missing_after(Some(until), entry.version);
-                // Otherwise take the last full listing that lacks the allocation: a later document may still show it.
+                // Without such a listing, take the last new full listing that lacks the allocation. After an earlier
+                // new listing, a document may show the allocation again.
                 let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
                 (None, if recorded.is_some() { None } else { first.or_else(lacking) })
             }
@@ -79,7 +80,7 @@ impl HourUpdate<'_> {
         entry
     }
 
-    /// Returns true if the new documents show it not terminal at that time.
+    /// Returns true if the new documents last show the allocation in a non-terminal status at this time.
     fn is_last_live(&self, at: i64) -> bool {
         self.last.live == Some(at) || self.last.streamed.is_some_and(|version| version.at == at)
     }
@@ -88,8 +89,8 @@ impl HourUpdate<'_> {
     fn missing_after(&self, last: Option<i64>, version: Option<StreamedVersion>) -> Option<(i64, Option<i64>)> {
         let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
         let later = || self.after.full.iter().copied().filter(is_later);
-        // Without an index, only the clocks of server and observer can be compared, so any later listing is taken. The
-        // views decide whether it counts.
+        // Without an index, only the clocks of the server and the observer can be compared. So take any later listing;
+        // the views decide whether it counts.
         let by_clocks = |(_, index): &(i64, Option<i64>)| {
             last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
         };
@@ -104,7 +105,7 @@ impl HourUpdate<'_> {
     }
 }
 
-/// Returns true if a listing is later than a version in a stream: by index, else by clock.
+/// Returns true if a listing is later than a version in a stream: by their indexes, or else by their times.
 fn is_after((at, index): (i64, Option<i64>), version: Option<StreamedVersion>) -> bool {
     match (version, index) {
         (None, _) => true,

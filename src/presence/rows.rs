@@ -1,4 +1,4 @@
-//! Reads presence from rows of stored tables, and writes the rows that record it.
+//! Computes presence from rows of stored tables, and builds the rows that record it.
 
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;

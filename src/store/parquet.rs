@@ -21,7 +21,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
-/// Writer properties for a schema. Timestamps and counters ascend, or nearly, so they are delta-encoded.
+/// Writer properties for a schema. Timestamps and counters mostly ascend, so they are delta-encoded.
 pub fn properties(schema: &Schema) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -37,7 +37,7 @@ pub fn properties(schema: &Schema) -> WriterProperties {
     properties.build()
 }
 
-/// A Parquet file whose row groups may be encoded in parallel, and are appended in order of their numbers.
+/// A Parquet file. Its row groups may be encoded in parallel, and are appended in order of their numbers.
 pub struct RowGroups {
     schema: SchemaRef,
     columns: ArrowRowGroupWriterFactory,
@@ -82,7 +82,8 @@ impl RowGroups {
         let mut chunks = Vec::with_capacity(self.schema.fields().len());
         // The columns are flat, so each has one leaf.
         for (i, mut writer) in self.columns.create_column_writers(group)?.into_iter().enumerate() {
-            // As one array: pages may end where an array ends, and batch boundaries must not affect the file.
+            // Write the batches as one array, because pages may end where an array ends, and batch boundaries must not
+            // affect the file.
             let parts: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(i).as_ref()).collect();
             for leaf in compute_leaves(self.schema.field(i), &ensure_nonempty_buffer(concat(&parts)?)?)? {
                 writer.write(&leaf)?;
@@ -114,8 +115,8 @@ impl RowGroups {
 }
 
 /// Ensures that a text column has a non-empty data buffer. If all texts are empty (such as an unnamed region), the
-/// buffer has no valid address, and memcmp of zero bytes there took 400 ns with AVX-512 masked loads: a fifth of an
-/// export's time.
+/// buffer has no valid address. A memcmp of zero bytes at this address took 400 ns with AVX-512 masked loads, which was
+/// a fifth of an export's time.
 ///
 /// # Errors
 /// Only through a bug.
@@ -127,10 +128,11 @@ pub fn ensure_nonempty_buffer(column: ArrayRef) -> Result<ArrayRef, ArrowError> 
     Ok(Arc::new(StringArray::try_new(offsets, Buffer::from(vec![0]), nulls)?))
 }
 
-/// Rows per batch when reading; with fewer, the overhead per column exceeds the cost of the rows.
+/// Rows per batch when reading. With fewer rows, the overhead per column exceeds the cost of the rows.
 const BATCH: usize = 8 << 10;
 
-/// Reads the batches of a Parquet file, in order, with Parquet's types (see [`schema`] for the writer's).
+/// Reads the batches of a Parquet file, in order, with Parquet's types. For the types that the writer used, see
+/// [`schema`].
 ///
 /// # Errors
 /// When the file cannot be read.

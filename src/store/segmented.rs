@@ -1,7 +1,7 @@
-//! A store that can be read while it grows: its tables consist of segments, each complete.
+//! A store that can be read while it grows. Each of its tables consists of complete segments.
 //!
-//! A segment is merged with the next one unless it is more than twice as large. So there are few segments, and a row is
-//! rewritten a logarithmic number of times.
+//! A segment is merged with the next one unless the earlier segment is more than twice as large as the later one. So
+//! there are few segments, and each row is rewritten a logarithmic number of times.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,7 +1,7 @@
-//! `absences`: which full listing lacks an allocation that an earlier document showed.
+//! `absences`: which full listings lack an allocation that an earlier document showed.
 //!
-//! The times of sightings are cut to the hour. Within that hour, these rows determine exactly when an allocation was
-//! last shown.
+//! The times of sightings are cut to the hour. Within the hour of an allocation's last sighting, the rows of `absences`
+//! determine exactly when the allocation was last shown.
 
 use super::column::{Column, Value, derived, key};
 
@@ -28,12 +28,12 @@ pub fn columns<'a>() -> Vec<Column<AbsenceRow<'a>>> {
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
         key(
             "shown_at",
-            "observed_at of the last known document that shows it, in the UTC hour of missing_at; null if the documents of that hour do not determine which of them was the last to show it",
+            "observed_at of the last document that shows the allocation, in the UTC hour of missing_at; null if the documents of that hour do not determine which one is the last",
             Value::Moment(|r| r.shown_at),
         ),
         key(
             "missing_at",
-            "observed_at of a full listing of its namespace that lacks it; null if no listing in the UTC hour of shown_at proves that it was missing after shown_at. A row with a null only says that the allocation was last shown at shown_at; lakes have no such rows",
+            "observed_at of a full listing of the allocation's namespace that lacks the allocation; null if no listing in the UTC hour of shown_at proves that the allocation was missing after shown_at. If missing_at is null, the row only says that the allocation was last shown at shown_at; lakes have no such rows",
             Value::Moment(|r| r.missing_at),
         ),
         derived(

@@ -34,7 +34,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.allocation.region))),
         key(
             "namespace",
-            "Nomad namespace; where a source has none, the one that was listed, else `default`",
+            "Nomad namespace; if the source does not show it, the namespace that was listed, or `default` if that is not known",
             Value::Text(|r| Some(r.allocation.namespace)),
         ),
         key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.allocation.job_id)),
@@ -42,7 +42,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.allocation.alloc_id))),
         key(
             "shape",
-            "kind of source: `stub` (list), `full` (read, node list, raft snapshot) or `stream`; each lacks fields the others have",
+            "kind of source: `stub` (list), `full` (read, node list, raft snapshot) or `stream`; each kind lacks fields that the other kinds have",
             Value::Text(|r| Some(r.shape.name())),
         ),
         key("name", "`<job>.<group>[<index>]`", Value::Text(|r| r.a.name.as_deref())),
@@ -54,7 +54,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         ),
         key(
             "job_version",
-            "version of the job; rises on an in-place update without a restart; null in streams",
+            "version of the job; also rises on an in-place update, which restarts no task; null in streams",
             Value::Int64(|r| r.a.job_version),
         ),
         key("eval_id", "evaluation that placed it", Value::Text(|r| r.a.eval_id.as_deref())),
@@ -88,7 +88,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         ),
         key(
             "desired_migrate",
-            "DesiredTransition.Migrate: drained or stopped; null when not set",
+            "DesiredTransition.Migrate: true if the allocation was drained or stopped; null when not set",
             Value::Bool(|r| r.a.desired_transition.migrate),
         ),
         key(
@@ -148,7 +148,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         ),
         key(
             "reschedule_attempts",
-            "entries of the reschedule tracker, which keeps only recent ones; null without a tracker",
+            "number of entries in the reschedule tracker, which keeps only recent entries; null without a tracker",
             Value::Int64(|r| r.a.reschedule_events.as_ref().map(|e| e.len() as i64)),
         ),
         key(

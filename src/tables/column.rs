@@ -1,4 +1,4 @@
-//! Columns: the name, meaning and value of each are defined in one place.
+//! Columns: the name, the meaning and the value of each column are defined in one place.
 //!
 //! The Parquet schema, row identities and the text of `alloclog schema` are all derived from these lists.
 
@@ -77,7 +77,7 @@ pub struct Described {
 pub const KINDS: [&str; 7] = ["string", "int64", "int32", "double", "bool", "timestamp", "date"];
 
 impl Described {
-    /// The Arrow field of the column. Every column is nullable: a value that a document lacks is null.
+    /// The Arrow field of the column. Every column is nullable, because a value that a document lacks is null.
     pub fn field(&self) -> Field {
         let kind = match self.kind {
             "int64" => DataType::Int64,

@@ -6,8 +6,7 @@ use super::mask;
 use super::text::quote;
 use crate::decode::record::TaskEvent;
 
-/// The message of an event: `DisplayMessage` as served. If that is empty, the message or error text of the event
-/// itself.
+/// The message of an event: `DisplayMessage` as served or, if that is empty, the event's own message or error text.
 pub fn message<'a>(event: &'a TaskEvent<'a>) -> Option<&'a str> {
     event
         .display_message

@@ -1,7 +1,7 @@
-//! The identity of a row: a fixed list of columns per table.
+//! The identity of a row: a hash of the columns in a fixed list per table.
 //!
-//! A lake deduplicates rows by these lists. A column that is added to a table later does not become part of the table's
-//! list. So a row that a lake already has does not look new. docs/design.md says what a change of a list requires.
+//! A lake deduplicates rows by these lists. A column that is added to a table later is not added to the list of the
+//! table. Otherwise a row that a lake already has would look new. docs/design.md says what a change of a list requires.
 
 use std::sync::Arc;
 
@@ -159,8 +159,8 @@ fn texts(table: Table) -> &'static [FreeText] {
     }
 }
 
-/// The columns that [`identities`] reads: the columns of the identity, and the texts unless every row has a text
-/// hash.
+/// The columns that [`identities`] reads: the columns of the identity and, unless every row has a text hash, the free
+/// texts.
 pub fn needed_columns(table: Table, is_hashed: bool) -> impl Iterator<Item = &'static str> {
     let texts: &'static [FreeText] = if is_hashed { &[] } else { texts(table) };
     columns(table).iter().copied().chain(texts.iter().map(|text| text.name))

@@ -19,7 +19,8 @@ pub struct LogEventRow<'a> {
     pub region: &'a str,
     /// The node in the path of a debug bundle.
     pub node_id: Option<&'a str>,
-    /// The number of equal lines directly before this one in its log: no line of another time lies between them.
+    /// The number of lines before this one in its log that have an equal key. Only lines after the last line of another
+    /// time count.
     pub ordinal: i32,
     line: &'a LogLine<'a>,
     message: Cow<'a, str>,
@@ -52,12 +53,12 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         key(
             "logged_at",
-            "when the client wrote the line, by its clock: shortly after the event; truncated to precision_ns",
+            "when the client wrote the line, which is shortly after the event; by the client's clock, truncated to precision_ns",
             Value::Moment(|r| Some(r.line.logged_at)),
         ),
         key(
             "precision_ns",
-            "unit of logged_at in nanoseconds: 1000000 in text, 1000 in JSON",
+            "unit of logged_at in nanoseconds: 1000000 in a text log, 1000 in a JSON log",
             Value::Int64(|r| Some(r.line.precision)),
         ),
         key(
@@ -68,7 +69,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         key("event_type", "Nomad's spelling, an open set", Value::Text(|r| Some(&r.line.event_type))),
         key(
             "ordinal",
-            "number among lines with an otherwise equal key; nearly always 0",
+            "number of the line among lines whose key is otherwise equal, from 0; nearly always 0",
             Value::Int32(|r| Some(r.ordinal)),
         ),
         key("fails_task", "whether the event marks the task as failed", Value::Bool(|r| Some(r.line.fails_task))),
@@ -80,12 +81,12 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         derived(
             "oom_killed",
-            "true where Docker's exit message says `OOM Killed`; else null, since a log does not contain it",
+            "true if Docker's exit message says `OOM Killed`; null otherwise, because a log does not contain this value",
             Value::Bool(|r| r.facts.oom_killed),
         ),
         derived(
             "exit_message",
-            "the driver's message about the end; secrets masked; null unless a Terminated contains one",
+            "the driver's message about the end of the process; secrets masked; null unless the event is a Terminated with such a message",
             Value::Text(|r| r.facts.exit_message.as_deref()),
         ),
         derived(
@@ -105,7 +106,7 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
         ),
         derived(
             "message",
-            "DisplayMessage of the event; secrets masked. In text, a control character and its escape look alike",
+            "DisplayMessage of the event; secrets masked. In a line of form `text`, a control character and its escape sequence look alike",
             Value::Text(|r| Some(&r.message)),
         ),
         key(
@@ -117,8 +118,8 @@ pub fn columns<'a>() -> Vec<Column<LogEventRow<'a>>> {
     ]
 }
 
-/// A cache of masked messages with their text hashes, because most events have one of a few messages. It omits those of
-/// `Restarting` without a reason: each has its own delay.
+/// A cache of masked messages with their text hashes, because most events have one of a few messages. It omits the
+/// messages of `Restarting` events without a reason, because each contains its own delay.
 #[derive(Debug, Default)]
 pub struct KnownMessages<'a>(HashMap<&'a str, (Cow<'a, str>, i32)>);
 
@@ -139,11 +140,11 @@ pub fn row<'a>(
     LogEventRow { region, node_id, ordinal: 0, line, message, text_hash, facts: message_facts(&line.event_type, text) }
 }
 
-/// The message of a `Restarting` without a reason.
+/// The message of a `Restarting` event without a reason, up to the delay.
 const RESTARTING: &str = "Task restarting in ";
 
-/// The delay in the message of a `Restarting` without a reason, if it has only characters of a duration; then the
-/// message holds no secret.
+/// The delay in the message of a `Restarting` event without a reason. `None` unless the delay has only characters of a
+/// duration, because only then the message certainly contains no secret.
 fn delay(message: &str) -> Option<&str> {
     let is_of_duration = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'h' | b'm' | b's');
     message.strip_prefix(RESTARTING).filter(|delay| delay.bytes().all(is_of_duration))
@@ -207,7 +208,7 @@ fn terminated(message: &str) -> Option<MessageFacts<'_>> {
     })
 }
 
-/// Divides a text before its first comma.
+/// Splits a text before its first comma.
 fn before_comma(text: &str) -> (&str, &str) {
     text.split_at(memchr::memchr(b',', text.as_bytes()).unwrap_or(text.len()))
 }

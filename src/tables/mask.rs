@@ -6,7 +6,7 @@
 //! and [`details`] apply both stages.
 //!
 //! URLs in messages are often malformed, because people paste passwords without encoding them. So the text before an
-//! `@` is masked if it can only be a password, whatever characters except white space it contains.
+//! `@` is masked if it can only be a password. Such a password may contain any character except white space.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use std::ops::Range;
 use super::secrets;
 use super::text::replaced;
 
-/// A query parameter is a credential if its name contains one of these.
+/// A query parameter is a credential if its name contains one of these texts.
 const SECRET_NAMES: [&str; 7] = ["key", "token", "secret", "password", "signature", "sig", "credential"];
 
 /// The longest scheme, including go-getter's prefix as in `git::https`.
@@ -66,8 +66,8 @@ pub fn credentials(text: &str) -> Cow<'_, str> {
     replaced(text, secrets)
 }
 
-/// A word or a URL: its end and its last `@`. Both are searched once per piece, because a text may be one long word
-/// that contains a thousand URLs.
+/// The end and the last `@` of a word or a URL. They are searched only once per word or URL, because a text may be one
+/// long word that contains a thousand URLs.
 #[derive(Default)]
 struct Piece {
     end: usize,

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use super::{Table, identity, is_free_text, mask};
 
 /// Applies the current rules to the free texts of rows, and counts the changed texts; `None` if no text changed.
-/// Missing text hashes are computed from the unchanged texts, so that row identities do not change.
+/// Missing text hashes are computed from the texts before masking, so that row identities do not change.
 ///
 /// # Errors
 /// When a free text column or the hash column is missing.

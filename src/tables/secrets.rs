@@ -1,9 +1,9 @@
 //! The second stage of masking: secrets outside URLs, and secrets in URLs that are written in an unusual way.
 //!
-//! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version, since
-//! no identity depends on it. docs/semantics.md lists the secrets that this stage recognises. Ambiguous texts stay
-//! unchanged. Every rule finds the start of a secret with a regular expression, and its end with a scan, so the time is
-//! linear in the length of the text.
+//! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version,
+//! because no row identity depends on it. docs/semantics.md lists the secrets that this stage recognises. Ambiguous
+//! texts stay unchanged. Every rule finds the start of a secret with a regular expression, and its end with a scan, so
+//! the time is linear in the length of the text.
 
 mod filter;
 mod patterns;
@@ -26,8 +26,9 @@ const RANDOM_CHANGES: usize = 12;
 /// Length of an AWS secret key.
 const AWS_SECRET: usize = 40;
 
-/// Maximum number of searches of a text. Masking a word can remove the reason for keeping the next one (`unexpected
-/// token: "}"`), so a text with secrets is searched again. The limit keeps the time linear.
+/// Maximum number of searches of a text. Some words are kept because of the word before them (`unexpected token: "}"`).
+/// If that word is masked, the reason is gone, so a text with secrets is searched again. The limit keeps the time
+/// linear.
 const PASSES: usize = 8;
 
 /// Masks the secrets in `text`, which is the output of the first stage. Masking the result again changes nothing.
@@ -127,8 +128,8 @@ fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
     while let Some(found) = NAMED.captures_at(bytes, from) {
         let (Some(all), Some(name)) = (found.get(0), found.get(1)) else { return };
         from = all.end();
-        // Check the name before the value, which may be long: after a name that marks no secret, the search for names
-        // continues within the value.
+        // Check the name before the value, which may be long. After a name that does not mark a secret, the search for
+        // names continues within the value. So a long value would otherwise be parsed once for each name in it.
         let is_part = name.as_bytes().eq_ignore_ascii_case(b"sig") && is_within_word(bytes, name.start());
         if is_part || is_directory(text, &all.range()) || is_masked(&text[all.end()..]) {
             continue;
@@ -145,8 +146,8 @@ fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Returns true if the text after an unquoted name and a colon is a value rather than prose: an error message says
-/// `failed to derive token: permission denied`, and an image is `registry/auth-token:v1.2`.
+/// Returns true if the text after an unquoted name and a colon is a secret value. In the error message `failed to
+/// derive token: permission denied` it is prose, and in the image `registry/auth-token:v1.2` it is a version.
 fn is_told(text: &str, name: usize, all: Range<usize>, value: &FoundValue) -> bool {
     const COMPLAINTS: [&str; 8] =
         ["unexpected", "invalid", "illegal", "unknown", "expected", "missing", "bad", "unrecognized"];
@@ -284,8 +285,8 @@ fn headers(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Returns true if a word is not natural language: it has a digit, is long, or has an upper-case letter after its
-/// first.
+/// Returns true if a word is not natural language: it is long, or it has a digit, an upper-case letter, `=`, `+` or `~`
+/// after its first character.
 fn is_credential(word: &str) -> bool {
     let is_odd = |c: char| c.is_ascii_digit() || c.is_ascii_uppercase() || matches!(c, '=' | '+' | '~');
     word.len() >= 24 || word.chars().skip(1).any(is_odd)
@@ -324,7 +325,7 @@ fn urls(text: &str, secrets: &mut Vec<Range<usize>>) {
     }
 }
 
-/// The length of a URL's host.
+/// The length of a URL's authority (user, password, host and port).
 fn authority_len(word: &[u8], is_plain: bool) -> usize {
     let is_coded_end = |at: usize| {
         let code = word[at + 1..].strip_prefix(b"25").unwrap_or(&word[at + 1..]);
@@ -432,7 +433,7 @@ fn is_harmless(value: &str) -> bool {
         || value.strip_prefix("${").is_some_and(is_variable)
 }
 
-/// Returns true if a text is masked. A secret that merely begins with the same characters is not.
+/// Returns true if a text is masked. A secret that merely begins with `***` is not masked.
 fn is_masked(text: &str) -> bool {
     let rest = text.strip_prefix("***").map(|rest| rest.trim_start_matches('*'));
     rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))

@@ -26,12 +26,12 @@ pub fn columns<'a>() -> Vec<Column<SightingRow<'a>>> {
         key("alloc_id", "allocation ID", Value::Text(|r| Some(r.alloc_id))),
         key(
             "seen_at",
-            "observed_at of a document that shows it not terminal, truncated to the UTC hour. Exact for a pending allocation, and for a document that shows the allocation again after a listing of the same hour lacked it",
+            "observed_at of a document that shows the allocation in a non-terminal status, truncated to the UTC hour. Exact for a pending allocation, and for a document that shows the allocation again after a listing of the same hour lacked it",
             Value::Moment(|r| Some(r.seen_at)),
         ),
         derived(
             "namespace",
-            "Nomad namespace; where a source has none, the one that was listed, else `default`; null in rows of a lake of format 1",
+            "Nomad namespace; if the source does not show it, the namespace that was listed, or `default` if that is not known; null in rows of a lake of format 1",
             Value::Text(|r| Some(r.namespace)),
         ),
     ]

@@ -1,4 +1,4 @@
-//! Receives rows while documents are read: the rows of each document, and then the end of the document.
+//! Receives rows while documents are read: first the rows of a document, then the end of the document.
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -80,9 +80,9 @@ pub trait Sink: Send {
     /// When its ledger row cannot be written.
     fn end_document(&mut self, end: DocumentEnd) -> error::Result<()>;
 
-    /// Returns true if rows of a lake show an allocation, and the filter selects it: of a lake that is read with the
-    /// documents, or to which they are added. Then lines of logs about it are kept, even if no document shows it. Only
-    /// called at the end of a run that reads logs with a filter by job or namespace.
+    /// Returns true if a lake has an allocation that the filter selects. The lake is one that is read together with the
+    /// documents, or the lake to which the documents are added. Log lines about such an allocation are kept, even if no
+    /// document shows it. Called only at the end of a run that reads logs with a filter by job or namespace.
     ///
     /// # Errors
     /// When the lake cannot be read.

@@ -46,13 +46,13 @@ pub fn columns() -> Vec<Column<SnapshotRow>> {
         ),
         key(
             "is_full_listing",
-            "whether it shows every allocation of its namespace, so that a missing one has vanished",
+            "whether the document shows every allocation of its namespace, so that an allocation that it lacks has vanished",
             Value::Bool(|r| Some(r.is_full_listing)),
         ),
         derived("snapshot_id", "number of the document in order of arrival", Value::Int64(|r| Some(r.snapshot_id))),
         derived(
             "source",
-            "where it came from, as the user wrote it, with the path inside an archive; never a credential",
+            "where the document came from: the source as the user wrote it, without credentials, and the path inside an archive",
             Value::Text(|r| Some(&r.source)),
         ),
         derived(
@@ -75,7 +75,7 @@ pub fn columns() -> Vec<Column<SnapshotRow>> {
         derived("allocations", "allocations in it", Value::Int64(|r| Some(r.allocations))),
         derived("task_states", "task states in it", Value::Int64(|r| Some(r.task_states))),
         derived("task_events", "task events in it", Value::Int64(|r| Some(r.task_events))),
-        derived("rejected", "places in it that could not be read", Value::Int64(|r| Some(r.rejected))),
+        derived("rejected", "parts of it that could not be read", Value::Int64(|r| Some(r.rejected))),
         derived(
             "unknown_fields",
             "unknown fields with their counts, as JSON; null when there are none",
@@ -98,7 +98,7 @@ pub fn columns() -> Vec<Column<SnapshotRow>> {
         ),
         derived(
             "absences_recorded",
-            "true: allocations missing from a full listing are recorded in absences; null in rows of a lake of format 1",
+            "true, because the allocations that a full listing lacks are recorded in absences; null in rows of a lake of format 1, which does not record them",
             Value::Bool(|_| Some(true)),
         ),
         derived(

@@ -46,7 +46,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         derived("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.allocation.region))),
         derived(
             "namespace",
-            "Nomad namespace; where a source has none, the one that was listed, else `default`",
+            "Nomad namespace; if the source does not show it, the namespace that was listed, or `default` if that is not known",
             Value::Text(|r| Some(r.allocation.namespace)),
         ),
         derived("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.allocation.job_id)),
@@ -71,7 +71,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         ),
         key(
             "ordinal",
-            "number among events with an otherwise equal key; nearly always 0",
+            "number of the event among events whose key is otherwise equal, from 0; nearly always 0",
             Value::Int32(|r| Some(r.ordinal)),
         ),
         key(
@@ -81,7 +81,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         ),
         key(
             "exit_code",
-            "exit code; null where none applies, though Nomad writes 0 there",
+            "exit code; null where none applies, although Nomad writes 0 in this case",
             Value::Int64(|r| r.exit_code),
         ),
         key(
@@ -106,7 +106,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         ),
         key(
             "kill_timeout_ns",
-            "time between the kill signal and SIGKILL in nanoseconds; null without one",
+            "time between the kill signal and SIGKILL in nanoseconds; null if the event has no such time",
             Value::Int64(|r| r.kill_timeout),
         ),
         key(
@@ -160,7 +160,7 @@ pub fn rows<'a>(allocation: AllocationKey<'a>, state: &'a TaskState<'a>, rows: &
     for (event, attempt) in state.events.iter().zip(attempts(state)) {
         let mut row = row(allocation, &state.task, event, attempt);
         if state.events.len() <= COMPARED {
-            // Most events differ in time, so compare the time first.
+            // Most events have different times, so compare the times first.
             let same_time = rows[first..].iter().filter(|other| other.event_at == row.event_at);
             row.ordinal = same_time.filter(|other| other.content() == row.content()).count() as i32;
         }
@@ -187,8 +187,8 @@ fn row<'a>(
     let detail = |name: &str| event.details.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
     let is = |kind: &str| event.kind.as_deref() == Some(kind);
     let terminated = is("Terminated");
-    // Nomad always writes this field. It has a meaning only if it is not zero, or if it applies to the type of the
-    // event.
+    // Nomad always writes the exit code and the signal. They have a meaning only if they are not zero, or if the type
+    // of the event is Terminated.
     let applies = |value: Option<i64>, detail: Option<&str>| {
         value.filter(|n| *n != 0).or_else(|| detail.and_then(|d| d.parse().ok())).or(value.filter(|_| terminated))
     };
@@ -239,7 +239,8 @@ fn row<'a>(
     }
 }
 
-/// All values that distinguish two events of one task except the ordinal: the other part of the identity.
+/// The values that distinguish two events of one task, except the ordinal. Together with the ordinal, they identify the
+/// event within its task.
 #[derive(PartialEq, Eq, Hash)]
 struct EventContent<'r> {
     event_at: Option<i64>,

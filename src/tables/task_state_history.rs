@@ -42,7 +42,7 @@ pub fn columns<'a>() -> Vec<Column<TaskStateRow<'a>>> {
         key("region", "region given by `--region`; empty without it", Value::Text(|r| Some(r.allocation.region))),
         key(
             "namespace",
-            "Nomad namespace; where a source has none, the one that was listed, else `default`",
+            "Nomad namespace; if the source does not show it, the namespace that was listed, or `default` if that is not known",
             Value::Text(|r| Some(r.allocation.namespace)),
         ),
         key("job_id", "job ID; null where a source lacks it", Value::Text(|r| r.allocation.job_id)),
@@ -63,7 +63,7 @@ pub fn columns<'a>() -> Vec<Column<TaskStateRow<'a>>> {
         ),
         key(
             "placeholder",
-            "Nomad's placeholder for a task that never ran: state empty, no events, FinishedAt back-filled",
+            "whether the state is Nomad's placeholder for a task that never ran: an empty state, no events, and a back-filled FinishedAt",
             Value::Bool(|r| Some(r.is_placeholder)),
         ),
         key(
@@ -104,28 +104,32 @@ pub fn columns<'a>() -> Vec<Column<TaskStateRow<'a>>> {
         ),
         key(
             "window_restarting",
-            "how many of them are Restarting",
+            "how many events of the window are Restarting",
             Value::Int64(|r| Some(r.window.as_ref()?.restarting)),
         ),
-        key("window_first_type", "type of the first of them", Value::Text(|r| r.window.as_ref()?.first_type)),
+        key(
+            "window_first_type",
+            "type of the first event of the window",
+            Value::Text(|r| r.window.as_ref()?.first_type),
+        ),
         key(
             "window_first_attempt",
-            "attempt of the first of them; null without a counter",
+            "attempt of the first event of the window; null without a counter",
             Value::Int64(|r| r.window.as_ref()?.first_attempt),
         ),
         key(
             "window_first_ns",
-            "time of the first of them in nanoseconds since the epoch",
+            "time of the first event of the window, in nanoseconds since the epoch",
             Value::Int64(|r| r.window.as_ref()?.first),
         ),
         key(
             "window_last_attempt",
-            "attempt of the last of them; null without a counter",
+            "attempt of the last event of the window; null without a counter",
             Value::Int64(|r| r.window.as_ref()?.last_attempt),
         ),
         key(
             "window_last_ns",
-            "time of the last of them in nanoseconds since the epoch",
+            "time of the last event of the window, in nanoseconds since the epoch",
             Value::Int64(|r| r.window.as_ref()?.last),
         ),
         derived("snapshot_id", "the document that showed this state first", Value::Int64(|r| Some(r.snapshot_id))),

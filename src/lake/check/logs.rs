@@ -10,7 +10,7 @@ use crate::lake::replay::{Against, ExpectedTable};
 use crate::lake::{Batch, Lake, ORDER, TableHeads, batch_name, now_ms, stand_in};
 use crate::tables::Table;
 
-/// Whether logs and batches can be repaired. If they cannot, nothing else is repaired.
+/// Whether the logs and batches can be repaired. If they cannot be repaired, nothing else is repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mended {
     WithoutLoss,
@@ -27,7 +27,7 @@ impl Mended {
         }
     }
 
-    /// Returns true if a check with this permission repairs it.
+    /// Returns true if a check that may make the repairs `mend` makes this repair.
     fn is_in(self, mend: Mend) -> bool {
         match self {
             Mended::WithoutLoss => mend != Mend::Nothing,
@@ -42,9 +42,9 @@ pub(super) struct CheckedLogs {
     /// What a repair would change in each table; empty after the repair.
     pub differences: BTreeMap<Table, Differences>,
     pub can_be_mended: Mended,
-    /// A log or a batch needs a repair.
+    /// True if a log or a batch needs a repair.
     is_damaged: bool,
-    /// The repair lost rows, and no batch records that yet.
+    /// True if the repair loses rows, and no batch records this loss yet.
     pub loses_rows: bool,
 }
 
@@ -100,7 +100,8 @@ fn compare(
         let (mut of_batches, of_log) = salvage::suspects(salvaged, expected, finished);
         salvaged.hold(&lake.storage, *table, &of_log, detail)?;
         if salvaged.set_strays_aside(&lake.storage, *table, expected)? {
-            // Without these files, the log may lack others.
+            // Without these files, the table may no longer count as mixed. Then files that only batches list are
+            // suspects, too.
             let (more, of_log) = salvage::suspects(salvaged, expected, finished);
             salvaged.hold(&lake.storage, *table, &of_log, detail)?;
             of_batches = more;
@@ -135,7 +136,7 @@ fn compare(
         of_batches.is_incomplete = !has_all;
         let mut differences = salvage::compare(table, lake.format(), &salvaged, &of_batches, finished);
         differences.leave_out_what_is_gone(&lake.storage, table, &salvaged.state)?;
-        // A log is rewritten only if every batch is known.
+        // A log is repaired only if every batch is known.
         salvaged.wrong.iter().chain(&differences.wrong).for_each(|what| push(what.clone(), by_batches));
         if let Some(rows) = differences.lost {
             let rows_text = rows.map_or("an unknown number of rows".to_owned(), |rows| format!("{rows} rows"));
@@ -174,17 +175,17 @@ fn compare(
 #[derive(Default)]
 struct Batches {
     expected: BTreeMap<Table, ExpectedTable>,
-    /// Number of batches after the last one that is in every table.
+    /// Number of batches after the last batch that is in every table.
     unfinished: u64,
-    /// The lost batches by number: missing, damaged, or with another hash than the next batch records. Each has its
-    /// finding and the hash in the next batch: `None` without a next batch, `Some(None)` if the next batch records no
-    /// hash.
+    /// The lost batches by number. A lost batch is missing, is damaged, or has another hash than the next batch
+    /// records. Each entry has the finding, and the hash that the next batch records: `None` without a readable next
+    /// batch, and `Some(None)` if the next batch records no hash.
     lost: BTreeMap<u64, (String, Option<Option<String>>)>,
 }
 
 impl Batches {
-    /// Reads all batches, including those after `last`, the last one that any table has. Batch `finished` is the last
-    /// one that is in every table. `stand_ins` replace lost batches.
+    /// Reads all batches. `finished` is the number of the last batch that every table has, and `last` is the number of
+    /// the last batch that any table has. Later batches are read, too. `stand_ins` replace lost batches.
     fn read(
         lake: &Lake,
         (finished, last): (u64, u64),

@@ -1,4 +1,4 @@
-//! The actions of a Delta log: one line of a commit each.
+//! The actions of a Delta log. Each action is one line of a commit.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ pub const DECODED_TAG: &str = "alloclog.decoded";
 /// The operation of a commit that upgrades a table to another format.
 pub const UPGRADE: &str = "UPGRADE";
 
-/// One line of a commit. Other actions are ignored.
+/// One line of a commit. Actions of other kinds are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Action {

@@ -20,7 +20,7 @@ use crate::error::{Context, Result};
 use crate::lake::storage::Storage;
 use crate::tables::Table;
 
-/// Actions of a checkpoint that are written at a time.
+/// How many actions of a checkpoint are written at a time.
 const ACTIONS_AT_A_TIME: usize = 4_096;
 
 /// Actions in a row group. A reader holds a whole row group in memory.
@@ -36,7 +36,7 @@ pub(super) struct LastCheckpoint {
 }
 
 impl LastCheckpoint {
-    /// Sets this checkpoint as the one from which a state was read.
+    /// Records in `state` that it was read from this checkpoint.
     pub(super) fn note_in(&self, state: &mut TableState) {
         state.head.version = self.version;
         state.checkpoint = Some(self.version);
@@ -45,7 +45,7 @@ impl LastCheckpoint {
 
 pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<LastCheckpoint>> {
     let bytes = storage.get(&format!("{}/_last_checkpoint", log(table)))?;
-    // `_last_checkpoint` is a hint, and some stores overwrite it in place: if it is unreadable, list the log.
+    // `_last_checkpoint` is only a hint, and some stores overwrite it in place. If it is unreadable, list the log.
     if let Some(last) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return Ok(Some(last));
     }
@@ -56,8 +56,8 @@ pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<
     Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
 }
 
-/// The state at which reading a log begins: that of the last checkpoint; if that checkpoint is lost, that of an earlier
-/// one, or the empty state before the first version. Passes the files to `files`.
+/// The state from which the log is read on: the state of the last checkpoint. If this checkpoint is lost, returns the
+/// state of an earlier checkpoint, or the empty state before version 0. Passes the files of the state to `files`.
 pub(super) fn base(
     storage: &Storage,
     table: Table,
@@ -172,9 +172,9 @@ impl CheckpointWriter {
         self.write()
     }
 
-    /// Adds the last change of a file, unless it was removed longer ago than [`KEPT_MS`].
+    /// Adds the last change of a file, unless the file was removed longer than [`KEPT_MS`] ago.
     pub(super) fn add_file(&mut self, change: FileChange) -> Result<()> {
-        // A checkpoint changes no data.
+        // Set `data_change` to false, because a checkpoint changes no data.
         match change {
             FileChange::Restart => Ok(()),
             FileChange::Add(add) => self.add(Add { data_change: false, ..add }.added()),

@@ -10,7 +10,7 @@ pub(super) fn version_name(table: Table, version: i64) -> String {
     format!("{}/{version:020}.json", log(table))
 }
 
-/// The version that a log object holds.
+/// The version that a log object contains, from its name; `None` if the object is not a version.
 pub(super) fn version_of(name: &str) -> Option<i64> {
     let digits = name.rsplit('/').next()?.strip_suffix(".json")?;
     if digits.len() == 20 { digits.parse().ok() } else { None }

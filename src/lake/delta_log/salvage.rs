@@ -20,7 +20,7 @@ use crate::lake::replay::{ExpectedTable, Held};
 /// The readable part of a log.
 #[derive(Debug, Clone, Default)]
 pub struct Salvaged {
-    /// The state of the table from the readable part, with those files that were [held](Salvaged::hold).
+    /// The state of the table according to the readable part. It contains only the files that [`Salvaged::hold`] added.
     pub state: TableState,
     /// All files of the table.
     pub files: FileDigests,
@@ -121,7 +121,7 @@ pub fn read_until(storage: &Storage, table: Table, until: i64, files: &mut dyn F
 }
 
 impl Salvaged {
-    /// Reads the entries of the files with these keys again, and holds them in the state with this detail.
+    /// Reads the log again, and adds the entries of the files with these keys to the state, with this detail.
     ///
     /// # Errors
     /// As [`read`].
@@ -144,8 +144,9 @@ impl Salvaged {
         Ok(())
     }
 
-    /// Takes those [held](Salvaged::hold) files out of the table that have a hash, which only this program writes, but
-    /// that no batch added, and that do not exist: their lines were edited. Returns true if there are any.
+    /// Removes strays from the state. A stray is a file that the log lists with a hash, but that no batch added and
+    /// that does not exist. Only this program writes hashes, so the line of a stray was edited. Returns true if there
+    /// are strays. Checks only the files that [`Salvaged::hold`] added.
     ///
     /// # Errors
     /// When an object can be neither found nor proven missing.
@@ -163,7 +164,7 @@ impl Salvaged {
     }
 }
 
-/// The change of a table by one batch, as its log records it.
+/// The change that one batch made to a table, as the table's log records it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Change {
     /// The files that were added.
@@ -174,24 +175,24 @@ pub struct Change {
     pub upgraded_to: Option<u32>,
 }
 
-/// The changes of a table by some batches, as its log records them.
+/// The changes that some batches made to a table, as the table's log records them.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     of_batches: BTreeMap<u64, Change>,
-    /// Number of the last batch whose version the log may no longer have; later batches are in the log. `None` if the
-    /// log has no version with a batch after its last gap.
+    /// Number of the last batch whose version the log may no longer have. If a later batch changed the table, the log
+    /// has its version. `None` if the log has no version with a batch after its last gap.
     unknown_until: Option<u64>,
 }
 
 impl Changes {
-    /// The change by a batch; `None` if the log no longer records it.
+    /// The change that a batch made; `None` if the log no longer records it.
     pub fn of(&self, batch: u64) -> Option<Change> {
         let found = self.of_batches.get(&batch).cloned();
         found.or_else(|| self.unknown_until.is_some_and(|until| batch > until).then(Change::default))
     }
 }
 
-/// Looks up the changes of a table by some batches.
+/// Looks up the changes that some batches made to a table.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -234,11 +235,12 @@ pub struct Differences {
     pub wrong: Vec<String>,
     /// How many rows that batches added are in no file of the log; null if unknown.
     pub rows_missing: Option<u64>,
-    /// Files missing from the log, as the batches list them.
+    /// Files missing from the log. The entries are those of the batches.
     pub add: Vec<Add>,
     /// Files that the log must not list.
     pub remove: Vec<Add>,
-    /// Files whose hash the log lost, as the batches list them: another engine's checkpoint may omit tags.
+    /// Files whose hash the log lost, because another engine's checkpoint may omit tags. The entries are those of the
+    /// batches.
     hashed: Vec<Add>,
     /// The batch that the table must have reached.
     pub batch: u64,
@@ -261,12 +263,13 @@ fn rows_missing(salvaged: &Salvaged, expected: &ExpectedTable) -> Option<u64> {
     expected.rows.zip(salvaged.files.rows()).map(|(expected, live)| expected.saturating_sub(live))
 }
 
-/// Returns a function that decides whether the log may lack a file, by the number of the batch that added the file.
+/// Returns a function that takes the number of a batch, and returns true if the log may lack a file that this batch
+/// added.
 fn may_lack<'s>(salvaged: &'s Salvaged, expected: &ExpectedTable, finished: u64) -> impl Fn(u64) -> bool + use<'s> {
     let (is_mixed, rows_missing) = (is_mixed(salvaged, expected), rows_missing(salvaged, expected));
     move |number| {
-        // Another engine may have merged the file: then no row is missing. If the number of missing rows is unknown,
-        // only an undamaged log proves a merge, and only for the batches in that log.
+        // Another engine may have merged the file. In this case no row is missing. If the number of missing rows is
+        // unknown, only an undamaged log proves a merge, and only for the batches in that log.
         let is_merged = is_mixed
             && rows_missing.map_or(salvaged.wrong.is_empty() && number <= salvaged.state.head.batch, |rows| rows == 0);
         is_merged || number > finished
@@ -290,8 +293,8 @@ pub fn suspects(salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) ->
     (of_batches, of_log)
 }
 
-/// Compares the log of a table of a lake of this format with the batches; batches up to `finished` must be applied. Both
-/// must hold the [`suspects`].
+/// Compares the log of a table with the batches. `format` is the format of the lake. The log must have every batch up
+/// to `finished`. Both `salvaged` and `expected` must contain the complete entries of the [`suspects`].
 pub fn compare(table: Table, format: u32, salvaged: &Salvaged, expected: &ExpectedTable, finished: u64) -> Differences {
     let there = &salvaged.state;
     let mut found = Differences { batch: expected.batch.max(there.head.batch), ..Differences::default() };
@@ -353,8 +356,8 @@ pub fn compare(table: Table, format: u32, salvaged: &Salvaged, expected: &Expect
 }
 
 impl Differences {
-    /// Removes from the repair those files that another engine merged and removed. If the rows of a missing file are in
-    /// no other file, counts them as lost.
+    /// Removes from the repair the files that no longer exist because another engine merged them. If the rows of such a
+    /// file are in no other file, counts them as lost.
     ///
     /// # Errors
     /// When an object can be neither found nor proven missing.
@@ -381,16 +384,16 @@ impl Differences {
         Ok(())
     }
 
-    /// The changes of the table's files by the repair.
+    /// The changes that the repair makes to the table's files.
     pub fn changes(&self) -> impl Iterator<Item = FileChange> {
         let removed = self.remove.iter().filter_map(|add| add.removed(0).remove).map(FileChange::Remove);
         removed.chain(self.add.iter().chain(&self.hashed).cloned().map(FileChange::Add))
     }
 }
 
-/// Repairs a log: first appends a version that brings the table to its expected state, then creates the missing
-/// versions, which every reader needs to reach the appended one. Returns `false` if another writer was first; the
-/// caller reads the log again.
+/// Repairs a log. First appends a version that changes the table to its expected state. Then creates the missing
+/// versions, because a reader reaches the appended version only through them. Returns `false` if another writer
+/// appended a version first; then the caller must read the log again.
 ///
 /// # Errors
 /// When the lake cannot be written.

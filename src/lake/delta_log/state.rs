@@ -10,7 +10,7 @@ use super::table::{CHECK_CONSTRAINTS, FORMAT_PROPERTY, format_of, missing_fields
 use crate::lake::layout::FORMAT;
 use crate::tables::Table;
 
-/// Retention of versions before a checkpoint and of remove actions: seven days, in milliseconds.
+/// How long versions before a checkpoint, and remove actions, are kept: seven days, in milliseconds.
 pub const KEPT_MS: i64 = 7 * 24 * 3_600_000;
 
 /// The newest known version of a table.
@@ -20,8 +20,8 @@ pub struct TableHead {
     pub version: i64,
     /// The last batch applied to the table; 0 for none.
     pub batch: u64,
-    /// The hash of the commit's bytes, which differs if a lake restored to an earlier state reuses the version; 0 for a
-    /// version known only from a checkpoint.
+    /// The hash of the commit's bytes; 0 for a version that is known only from a checkpoint. A lake that was restored
+    /// to an earlier state may reuse the number of the version, but then the hash differs.
     pub commit: u64,
     /// The [`super::fingerprint`] of the table's columns when they were checked; 0 if columns are missing or were not
     /// checked.
@@ -29,10 +29,10 @@ pub struct TableHead {
     pub columns: u64,
 }
 
-/// A change of a table's files, as its log is read.
+/// A change of a table's files, in the order of its log.
 #[derive(Debug, Clone)]
 pub enum FileChange {
-    /// All changes so far are void: the log is read from another checkpoint.
+    /// All changes so far are void, because the log is read again from another checkpoint.
     Restart,
     /// A file was added.
     Add(Add),
@@ -41,7 +41,7 @@ pub enum FileChange {
 }
 
 impl FileChange {
-    /// The path of the file.
+    /// The path of the file; `None` for [`FileChange::Restart`].
     pub fn path(&self) -> Option<&str> {
         match self {
             FileChange::Restart => None,
@@ -60,7 +60,7 @@ pub struct TableState {
     pub files: BTreeMap<String, Add>,
     /// Removed files by path.
     pub removed: BTreeMap<String, Remove>,
-    /// The version of the checkpoint that was read; `None` without one.
+    /// The version of the checkpoint that was read; `None` if no checkpoint was read.
     pub checkpoint: Option<i64>,
     pub(super) protocol: Option<Protocol>,
     pub(super) meta_data: Option<Value>,
@@ -73,7 +73,7 @@ impl TableState {
         TableState { head: TableHead { version: -1, ..TableHead::default() }, ..TableState::default() }
     }
 
-    /// Applies an action; a change of the table's files goes to `files`.
+    /// Applies an action. Passes a change of the table's files to `files` instead of applying it.
     pub(super) fn apply(&mut self, action: Action, files: &mut dyn FnMut(FileChange)) {
         self.head.batch = action.batch().unwrap_or(self.head.batch);
         if let Some(txn) = action.txn {
@@ -89,7 +89,7 @@ impl TableState {
         self.meta_data = action.meta_data.or(self.meta_data.take());
     }
 
-    /// Applies a change of its files.
+    /// Applies a change of the table's files.
     pub fn take(&mut self, change: FileChange) {
         match change {
             FileChange::Restart => {
@@ -119,8 +119,8 @@ impl TableState {
         Some((format_of(meta_data), meta_data["createdTime"].as_i64()))
     }
 
-    /// The action that adds missing columns of this program to a table; `None` if it has them all. Existing rows have
-    /// null in them.
+    /// The action that adds missing columns of this program to a table; `None` if the table has all of them. The new
+    /// columns are null in existing rows.
     pub fn evolve(&self, table: Table) -> Option<Action> {
         let meta_data = self.meta_data.as_ref()?;
         let missing = missing_fields(table, meta_data);
@@ -134,10 +134,11 @@ impl TableState {
         Some(Action { meta_data: Some(meta_data), ..Action::default() })
     }
 
-    /// The actions that upgrade a table to the format of this program: its columns, the format property, and for a
-    /// table of format 1 writer version 3. A running program of format 1 refuses that version when it next reads the
-    /// log, before it rewrites files without the new columns. Readers are unaffected. Version 3 only adds constraints,
-    /// and the table has none.
+    /// The actions that upgrade a table to the format of this program. They set its columns, its format property and,
+    /// if the table has format 1, writer version 3.
+    ///
+    /// A running program of format 1 refuses writer version 3 when it next reads the log, so it cannot rewrite files
+    /// without the new columns. Readers are unaffected. Writer version 3 only adds constraints, and the table has none.
     pub fn upgrade(&self, table: Table) -> Vec<Action> {
         if self.format() >= FORMAT {
             return self.evolve(table).into_iter().collect();
@@ -151,7 +152,7 @@ impl TableState {
                 features.push(CHECK_CONSTRAINTS.to_owned());
             }
             None if self.format() == 1 => protocol.min_writer_version = protocol.min_writer_version.max(3),
-            // Programs of later formats refuse the property.
+            // Programs of later formats refuse the table by its format property.
             _ => {}
         }
         vec![

@@ -13,7 +13,7 @@ use crate::tables::Table;
 use crate::tables::column::Described;
 
 /// Table property with the lake's format. A program refuses a table of an unknown format, even if it opened the lake
-/// before the upgrade. Programs of format 1 do not read it.
+/// before the upgrade. Programs of format 1 do not read this property.
 pub(super) const FORMAT_PROPERTY: &str = "alloclog.format";
 
 /// The writer feature that writer version 3 implies.
@@ -25,7 +25,7 @@ pub(super) const KNOWN_FEATURES: [&str; 3] = ["appendOnly", "invariants", CHECK_
 /// Prefix of properties with constraints that a writer must check. This program does not support them.
 pub(super) const CONSTRAINT: &str = "delta.constraints.";
 
-/// The protocol and metadata actions of a table of a format.
+/// The protocol and metadata actions of a new table in a lake of this format.
 pub(super) fn definition(table: Table, format: u32, now_ms: i64) -> [Action; 2] {
     let partitions: Vec<&str> = partition_column(table).into_iter().collect();
     let mut configuration = json!({"delta.logRetentionDuration": "interval 7 days"});
@@ -113,8 +113,9 @@ pub(super) fn missing_fields(table: Table, meta_data: &Value) -> Vec<Value> {
     ours
 }
 
-/// Corrects the metadata of a table of a lake of this format, and says what was wrong; `None` if it is right. Columns
-/// that other programs added stay, and columns outside the key may be missing: the next write adds them.
+/// Returns what is wrong in the metadata of a table, and the corrected metadata; `None` if the metadata is right.
+/// `format` is the format of the lake. Columns that other programs added stay. A column that is not part of the key may
+/// be missing, because the next write adds it.
 pub(super) fn corrected(table: Table, format: u32, meta_data: &Value) -> Option<(String, Value)> {
     let mut wrong = Vec::new();
     let mut right = meta_data.clone();
@@ -123,7 +124,8 @@ pub(super) fn corrected(table: Table, format: u32, meta_data: &Value) -> Option<
         wrong.push(format!("partition columns {}", meta_data["partitionColumns"]));
         right["partitionColumns"] = json!(partitions);
     }
-    // An upgrade changes the format of a lake after that of its tables.
+    // An upgrade changes the format of the tables before that of the lake. So a table may have a newer format than the
+    // lake, but never an older one.
     if format_of(meta_data) < format {
         wrong.push(format!("format {}", format_of(meta_data)));
         right["configuration"][FORMAT_PROPERTY] = format.to_string().into();

@@ -1,5 +1,5 @@
-//! Texts by name: the partition values or the tags of a file. There are only two or three, so a slice saves 500 bytes
-//! per file compared with a map.
+//! Texts by name: the partition values or the tags of a file. A file has only two or three of these texts, so a slice
+//! takes 500 bytes less per file than a map.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Texts(Box<[(String, Option<String>)]>);
 
 impl Texts {
-    /// The text of a name; `None` if it has none, or it is null.
+    /// The text of a name; `None` if no text has the name, or the text is null.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(other, _)| other == name)?.1.as_deref()
     }
 
-    /// The first text; `None` if there is none, or it is null.
+    /// The first text; `None` if there is no text, or the first text is null.
     pub fn first(&self) -> Option<&str> {
         self.0.first()?.1.as_deref()
     }

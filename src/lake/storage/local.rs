@@ -16,7 +16,7 @@ pub struct ObjectInfo {
     pub name: String,
     /// Its size in bytes.
     pub bytes: u64,
-    /// When it was written by the store's clock, in milliseconds since the epoch.
+    /// When it was written, by the store's clock, in milliseconds since the epoch.
     pub written_ms: i64,
 }
 
@@ -61,8 +61,8 @@ pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// Lists the files below a directory. Links are followed: a linked directory is listed like any other. Dangling links
-/// are skipped. Links to a directory inside or above the lake are skipped too, because its files are also listed under
-/// other names.
+/// are skipped. Links to a directory inside or above the lake are skipped, too, because the files of such a directory
+/// are listed under other names.
 pub(super) fn walk(
     root: &Path,
     directory: &Path,

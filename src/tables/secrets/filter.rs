@@ -6,8 +6,8 @@
 
 use std::sync::LazyLock;
 
-/// Trigrams that occur in everything that a rule matches, in lower case. They were chosen because they are rare in
-/// other texts.
+/// Trigrams in lower case. Every text that a rule matches contains one of them or a long word. They were chosen because
+/// they are rare in other texts.
 const SIGNS: [&[&str]; 6] = [
     // Names: password and passwd, passphrase, pwd, secret, token, key, credential.
     &["ssw", "ssp", "pwd", "ecr", "oke", "key", "tia"],
@@ -61,7 +61,7 @@ const CLASSES: [u8; 256] = {
     classes
 };
 
-/// One bit per trigram. The index consists of three adjacent classes.
+/// One bit per trigram. The index of a bit consists of the classes of the three characters.
 static MAP: LazyLock<Vec<u64>> = LazyLock::new(|| {
     let mut map = vec![0; 1 << 12];
     for sign in SIGNS.into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! The regular expressions that find the start of a secret. All are ASCII, and take time linear in the length of a
-//! text.
+//! The regular expressions that find the start of a secret. All of them match bytes, without Unicode classes, and take
+//! time linear in the length of a text.
 
 use std::sync::LazyLock;
 
@@ -27,8 +27,8 @@ pub static TRIGGER: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Secrets that have a recognisable form. If an expression has a group, group 1 is the secret; otherwise the whole
-/// match is. Each expression is searched separately: in a combined one, a search for one secret would look ahead for
-/// the others again and again.
+/// match is. Each expression is searched separately, because the search for one secret in a combined expression would
+/// look ahead for the other secrets again and again.
 pub static TOKENS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     let patterns = [
         // AWS: IDs of keys, of temporary keys and of their owners.
