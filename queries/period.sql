@@ -1,6 +1,6 @@
 -- period: Which period do statistics cover?
 --
--- One row is the whole period: all of time, unless --since or --until replace the row.
+-- The only row is the period. It covers all of time; alloclog replaces it if --since or --until is given.
 --
 -- Columns:
 --   since_ns  int64  its begin in nanoseconds since the epoch, inclusive

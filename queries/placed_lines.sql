@@ -1,13 +1,13 @@
--- placed_lines: In which gap between the windows of a task does each log line without an event lie?
+-- placed_lines: In which gap between the windows of a task does each log line lie that is not paired with an event?
 --
--- One row is one line of log_pairs without an event, whose log is trusted.
--- The log of a node is trusted if it has a line within 100 ms for at least half of the events of its tasks. For this
--- share, only events between the first and the last line of a task count. A log that is not trusted has another clock,
--- time zone or node than the events. Lines of an allocation that no listing showed are trusted without this comparison.
--- A line lies after the last window that ends before it. If no gap follows that window, or the next window begins more
--- than 100 ms before the line, the windows contradict the line, and it is left out. Two more kinds of lines are left
--- out: a Received of a task that was known before that line, because a restarted agent writes one for each allocation
--- that it restores; and all lines of a task whose lives are mixed (see windows).
+-- One row is one line of log_pairs that is not paired with an event and whose log is trusted.
+-- The log of a node is trusted if it has a line within 100 ms for at least half of the events of the node's tasks. For
+-- this share, only events between the first and the last line of a task count. A log that is not trusted has another
+-- clock, time zone or node than the events. Lines of an allocation that no listing showed are trusted without this
+-- comparison. A line lies after the last window that ends before it. If no gap follows that window, or if the next
+-- window begins more than 100 ms before the line, the windows contradict the line. Such a line is left out. Two more
+-- kinds of lines are left out: a Received of a task that was known before that line, because a restarted agent writes
+-- one for each allocation that it restores; and all lines of a task whose lives are mixed (see windows).
 --
 -- Columns:
 --   region            string     region given by `--region`; empty without it
@@ -21,8 +21,8 @@
 --   line_no           int64      number of the line among those of the task, in order
 --   window_no         int64      number of the window after the gap; for a line after the last window, or of a task
 --                                without windows, the number of windows plus 1
---   least_attempt     int64      attempt that it belongs to if no Restarting before it is missing; else it belongs to a
---                                later attempt
+--   least_attempt     int64      attempt of the event, if no Restarting before it is missing; otherwise the event
+--                                belongs to a later attempt
 --   restarts_before   int64      Restarting lines of the gap that come before it
 --   event_type        string     Nomad's spelling, an open set
 --   logged_at         timestamp  when the client wrote the line, by its clock

@@ -35,8 +35,8 @@
 --   fails_task       bool       whether the event marks the task as failed
 --   exit_code        int64      exit code; null except on Terminated
 --   signal           int64      number of the signal that ended the process, 0 for none; null except on Terminated
---   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, as logs do not contain
---                               it
+--   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, because logs do not
+--                               contain this field
 --   restart_reason   string     reason in a Restarting, Not Restarting or Restart Signaled: why the task is or is not
 --                               restarted; null on other types, and where Nomad omits the reason, as it does with
 --                               `Restart within policy`

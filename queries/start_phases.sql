@@ -22,9 +22,9 @@
 --   task         string  task name; null for allocations whose tasks are not known
 --   phase        string  see above
 --   samples      int64   tasks that show both ends of it
---   p50_seconds  double  median: half of these took no longer
---   p95_seconds  double  95 of 100 took no longer
---   max_seconds  double  longest of these
+--   p50_seconds  double  median: the phase took no longer in half of these samples
+--   p95_seconds  double  the same for 95 of 100 samples
+--   max_seconds  double  longest time of these samples
 
 WITH phases_of_starts AS (
   SELECT *, 'created_to_received' AS phase, created_to_received_seconds AS seconds FROM starts

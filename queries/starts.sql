@@ -8,10 +8,11 @@
 --   waiting               it had neither started nor ended when last seen
 --   unknown               its first start is not in view
 -- A task did not start if no Started or Terminated is in view and no state has a started_at. An allocation whose tasks
--- are not known is waiting while it is pending; it was stopped before its start if it was seen pending, then complete
--- or failed, and in no other status. These are unknown: a task that is not dead in a lost allocation, because it may
--- start before its client is back; a task for which Nomad shows a placeholder at the end, because it may have run
--- before its state was lost; and a task whose lives are mixed (see windows), because no start is known to be the first.
+-- are not known is waiting while it is pending. It was stopped before its start if it was seen pending, then complete
+-- or failed, and never in another status. These are unknown: a task that is not dead in a lost allocation, because it
+-- may start while its client is disconnected; a task for which Nomad shows a placeholder at the end, because it may
+-- have run before its state was lost; and a task whose lives are mixed (see windows), because no start is known to be
+-- the first.
 --
 -- Exported: yes
 -- Columns:
@@ -34,19 +35,20 @@
 --                                           the start belongs to the first run); null unless started
 --   created_at                   timestamp  when its allocation was created, by the server's clock
 --   created_at_ns                int64      the same in nanoseconds since the epoch
---   received_at                  timestamp  when the client received it, by the client's clock like all times below;
---                                           null if that is not in view, or not known to be the first time
+--   received_at                  timestamp  when the client received it, by the client's clock, as are setup_at,
+--                                           started_at and healthy_at; null if that is not in view, or not known to be
+--                                           the first time
 --   received_at_ns               int64      the same in nanoseconds since the epoch
 --   setup_at                     timestamp  when its own setup began, after the tasks and hooks that it waits for; null
 --                                           if that is not in view, or not known to be the first time
 --   setup_at_ns                  int64      the same in nanoseconds since the epoch
 --   started_at                   timestamp  when it first started; null unless started
 --   started_at_ns                int64      the same in nanoseconds since the epoch
---   healthy_at                   timestamp  when its deployment found its allocation healthy; null otherwise
+--   healthy_at                   timestamp  when its deployment found its allocation healthy; null if it did not
 --   healthy_at_ns                int64      the same in nanoseconds since the epoch
 --   ended_at                     timestamp  when it ended without a start: the time of its Killing (unless it failed),
---                                           else of its end, else the modified_at of its allocation; null if it did not
---                                           end without a start
+--                                           else of its end, else the modified_at of its allocation; null for any other
+--                                           outcome
 --   ended_at_ns                  int64      the same in nanoseconds since the epoch
 --   last_seen_at                 timestamp  when a document last showed its allocation; null if the stored rows do not
 --                                           show that time
