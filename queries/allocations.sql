@@ -51,8 +51,8 @@
 --                                                 shows it
 --   followup_eval_id                   string     evaluation of a delayed reschedule; null for none
 --   preempted_by                       string     allocation that preempted it; null for none
---   reschedule_attempts                int64      entries of its reschedule tracker, which keeps only recent ones; null
---                                                 without a tracker
+--   reschedule_attempts                int64      number of entries in its reschedule tracker, which keeps only recent
+--                                                 reschedules; null without a tracker
 --   rescheduled_from_alloc_id          string     previous allocation by the tracker's last entry
 --   rescheduled_from_node_id           string     previous node by the tracker's last entry
 --   rescheduled_at                     timestamp  time of the tracker's last entry, by the server's clock

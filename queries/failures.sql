@@ -1,10 +1,10 @@
 -- failures: Which failures did tasks have, and of which kind?
 --
 -- One row is one event that ended a run of a task, or its setup, as a failure.
--- A stop is not a failure, whatever its exit code; neither is a restart that a user, a template, Vault or an identity
--- requested. If another failure precedes a Not Restarting in its run, the Not Restarting is not a failure of its own:
--- it says that Nomad gave up after that failure. Lost, unknown and preempted allocations are not failures of tasks. The
--- period selects rows by failed_at. The class is the first that matches:
+-- A stop is not a failure, whatever its exit code. A restart that a user, a template, Vault or an identity requested is
+-- not a failure either. If another failure precedes a Not Restarting in its run, the Not Restarting is not a failure of
+-- its own: it says that Nomad gave up after that failure. Lost, unknown and preempted allocations are not failures of
+-- tasks. The period selects rows by failed_at. The class is the first that matches:
 --   oom         the event says that memory ran out
 --   health      restarted because a health check failed
 --   signal      ended by a signal

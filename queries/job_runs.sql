@@ -2,8 +2,8 @@
 --
 -- One row is one version of a job that runs to an end: a job of type batch or sysbatch, or an instance that was
 -- dispatched or started periodically.
--- Allocations that were replaced do not decide the outcome. If all were replaced, all of them decide it. A lost
--- allocation whose tasks are all dead counts as failed if any of them failed, else as complete. An allocation that is
+-- Allocations that were replaced do not decide the outcome. If all were replaced, all of them decide it. If all tasks
+-- of a lost allocation are dead, it counts as failed if one of them failed, else as complete. An allocation that is
 -- complete and was told to stop counts as complete if the last run of a main task ended with exit code 0. It counts as
 -- unknown if such an end may be missing, because events are lost, the client lost its state, or no source shows the
 -- tasks. Otherwise, it counts as stopped. A task with a hook counts as a main task if no source lists hooks. An

@@ -24,7 +24,7 @@
 --                          counter says; false after the last window, where no counter excludes a missing Restarting
 --   is_closed      bool    whether lines of logs close it, see above; false after the last window
 --   is_torn        bool    whether lines are missing in the gap although the logs of the node neither begin nor end
---                          there
+--                          within it
 
 WITH lines_by_gap AS (
   SELECT region, alloc_id, task, window_no, COUNT(*) AS lines,

@@ -7,8 +7,8 @@
 -- one pair at most. A client writes a line within a second of its event. So no pair spans a pause of more than two
 -- seconds without lines and events of the same kind.
 -- An event has several lines if several loggers of an agent wrote it, such as the log file of the agent and the monitor
--- of a debug bundle. The times of these lines differ a little. If an event has lines of several forms, only those of
--- the most frequent form count. Equal lines of one form that are less than 5 ms apart count once.
+-- of a debug bundle. The times of these lines differ a little. If an event has lines of several forms, only its lines
+-- of the most frequent form count. Equal lines of one form that are less than 5 ms apart count once.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it

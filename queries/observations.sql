@@ -1,8 +1,9 @@
 -- observations: Until when was each region observed?
 --
 -- One row is one region.
--- In a lake, a document whose time is more than an hour after its ingest is not trusted: a clock was ahead. In all
--- views, "newest observation" and "now" mean observed_at of this view; documents and sightings after it are ignored.
+-- In a lake, a document whose time is more than an hour after its ingest is not trusted, because a clock was ahead. In
+-- all views, "newest observation" and "now" mean observed_at of this view; documents and sightings after it are
+-- ignored.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it

@@ -18,7 +18,7 @@
 --   task              string     task name
 --   node_id           string     client node ID; null if neither a source nor the path of a log has it
 --   is_listed         bool       whether a source shows the allocation
---   line_no           int64      number of the line among those of the task, in order
+--   line_no           int64      number of the line among the lines of the task, in order
 --   window_no         int64      number of the window after the gap; for a line after the last window, or of a task
 --                                without windows, the number of windows plus 1
 --   least_attempt     int64      attempt of the event, if no Restarting before it is missing; otherwise the event

@@ -3,10 +3,10 @@
 -- One row is one restart whose Restarting event was seen, or a number of restarts whose events were not seen. In the
 -- latter case, the row has all such restarts that one version of the allocation is the first to count.
 -- A seen restart has the time of its event. Restarts that were not seen happened after the last version with a lower
--- counter; without such a version, after the creation of the allocation. Three times are not earlier than these
--- restarts: the time of the first version that counts them; the last_restart_at of that version; and the first event of
--- the window before which they were lost, because that event belongs to a later attempt. The row has the earliest of
--- the three times. A time by the client's clock is used only if it lies between the two versions.
+-- counter. If no version has a lower counter, they happened after the creation of the allocation. Three times are not
+-- earlier than these restarts: the time of the first version that counts them; the last_restart_at of that version; and
+-- the first event of the window before which they were lost, because that event belongs to a later attempt. The row has
+-- the earliest of the three times. A time by the client's clock is used only if it lies between the two versions.
 -- The sum of the column `number` over the rows of a task is the largest counter of the task, plus the restarts that
 -- logs show after its last window. The sum is never below the number of seen restarts. If the client lost its state
 -- (the task shows a new life, or more restarts are seen than counted), seen and counted restarts cannot be told apart,

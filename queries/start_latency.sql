@@ -3,7 +3,7 @@
 -- One row is one measure of one group of tasks: setup_to_started (the task's own setup) or created_to_started.
 -- Quantiles are Kaplan-Meier estimates over tasks whose origin (the setup, the creation) is known. Waiting tasks are
 -- censored when last seen, and stopped tasks when stopped. Tasks that failed before they started stay at risk for ever.
--- Starts come before censorings at the same time. Without censored tasks, a quantile is the nearest-rank one. A
+-- A start comes before a censoring at the same time. Without censored tasks, a quantile is the nearest-rank one. A
 -- quantile is null if it is not reached because too many tasks have not started. It is also null if it depends on how
 -- long a task waited, and the time when that task was last seen is not known. Counts include tasks without a known
 -- origin. The period selects rows by created_at.

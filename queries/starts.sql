@@ -150,7 +150,8 @@ WITH first_event_numbers AS (
          m.started_at, m.started_at_ns,
          CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at END AS received_at,
          CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at_ns END AS received_at_ns,
-         -- If the first event is not in view, Received is not known to be the first, and neither is the setup after it.
+         -- If the first event is not in view, neither a Received in view nor the setup after it is known to be the
+         -- first.
          CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at END AS setup_at,
          CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at_ns END AS setup_at_ns,
          m.killing_at, m.killing_at_ns,

@@ -36,9 +36,9 @@
 --   details         string     the Details map of a Terminated as JSON; null for other types
 --   kill_under_way  bool       whether a kill was under way when it happened
 --   is_void         bool       whether it is a Killing without a meaning
---   restart_signal  string     reason of the latest Restart Signaled of its run, unless a Terminated came between it
---                              and this event: health, user or change (template, Vault, identity); null if there is
---                              none, or run is null
+--   restart_signal  string     reason of the latest Restart Signaled of its run: health, user or change (template,
+--                              Vault, identity). Null if the run has no Restart Signaled, if a Terminated came between
+--                              that event and this one, or if run is null
 --   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null if
 --                              the events before it in its run are lost, or run is null
 --   is_blind        bool       whether the event that caused it may be lost. True for a Terminated without a

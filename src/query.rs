@@ -1,8 +1,8 @@
 //! Runs the views of `queries/` on embedded polars over the Parquet files of a store. Also answers users' queries
 //! over the stored tables and the views.
 //!
-//! The views are portable SQL, and run on polars' SQL front end. In some cases that front end deviates from the SQL
-//! standard, so the module `sql` plans users' queries instead.
+//! The views are portable SQL, and run on polars' SQL front end. That front end deviates from the SQL standard in some
+//! cases, so users' queries are planned by the module `sql` instead.
 //!
 //! Some views are difficult or slow in SQL. Each of them has a native twin, which computes the same rows faster
 //! (`native`).
@@ -60,7 +60,7 @@ pub struct View {
     pub sql: &'static str,
 }
 
-/// All files of `queries/`, each after those that it reads. `build.rs` generates the list.
+/// All files of `queries/`, each after the files that it reads. `build.rs` generates the list.
 pub const VIEWS: &[View] = include!(concat!(env!("OUT_DIR"), "/views.rs"));
 
 /// The condition under which the time of a document in `snapshots` is trusted. In a lake, that time may be at most an
@@ -138,8 +138,8 @@ impl Period {
     }
 }
 
-/// Computes views, each after those that it reads, and writes the wanted ones to the store. Relative ends of the
-/// period count back from the newest trusted observed_at in the store's `snapshots`. Every `method` gives the same
+/// Computes views, each after the views that it reads, and writes the requested views to the store. Relative ends of
+/// the period count back from the newest trusted observed_at in the store's `snapshots`. Every `method` gives the same
 /// rows.
 ///
 /// # Errors
@@ -188,8 +188,8 @@ pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
 /// Maximum number of mistakes in one query that are corrected to find a query that runs.
 const MISTAKES: usize = 8;
 
-/// A refusal recommends a query in which the first mistake is corrected, but which may contain another. Replaces that
-/// query by one that runs.
+/// Replaces the query that a refusal recommends by a query that runs. In the recommended query, only the first mistake
+/// is corrected, so it may contain other mistakes.
 fn with_query_that_runs(mut refused: Refused, tables: &BTreeMap<String, LazyFrame>, now: Option<i64>) -> Refused {
     for _ in 0..MISTAKES {
         let Some(Ok(query)) = refused.query().map(question::parse) else { break };
@@ -266,9 +266,9 @@ fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     if frame(store, &sql)?.column("newest")?.i64()?.get(0) >= newest {
         return Ok(());
     }
-    let problem = "a duration in --since or --until counts back from the newest observation, of which only a lower bound is \
-                   known, because Nomad before 0.7.1 lists no ModifyTime: say when the documents were observed \
-                   (--observed-at, or a UTC time in the file's name), or give times";
+    let problem = "a duration in --since or --until counts back from the newest observation, but only a lower bound of that \
+                   time is known, because Nomad before 0.7.1 lists no ModifyTime; give the time of observation \
+                   (--observed-at, or a UTC time in the file name), or use times in --since and --until";
     Err(Refused::because(problem.to_owned()).into())
 }
 
@@ -328,8 +328,8 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
     }
     let mut rows = DataFrame::empty();
     for step in &plan.steps {
-        // The streaming engine groups by text in half the time and memory. It does not support every join in the
-        // other steps: there it crashes instead of returning an error.
+        // The streaming engine groups by text in half the time and memory. It cannot run the other steps, because it
+        // does not support every join, and crashes instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         let is_final = step.name == plan.view.name;
         let mut frame = context.execute(&step.sql)?;
@@ -372,7 +372,7 @@ fn has_rows(store: &Store, table: Table) -> Result<bool> {
     Ok(rows.limit(1).collect()?.height() > 0)
 }
 
-/// An SQL context with the named tables and views, without those that are not in the store.
+/// An SQL context with the named tables and views. Leaves out names that are not in the store.
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result<SQLContext> {
     let context = SQLContext::new();
     // A name that is not in the store is a common table expression of the query.
@@ -382,7 +382,7 @@ fn context<'n>(store: &Store, names: impl Iterator<Item = &'n String>) -> Result
     Ok(context)
 }
 
-/// The named tables and views, without those that are not in the store.
+/// The named tables and views. Leaves out names that are not in the store.
 fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTreeMap<String, LazyFrame>> {
     let mut tables = BTreeMap::new();
     for name in names {

@@ -1,8 +1,8 @@
 //! Splits a view into its SELECTs, with the tables and views that they read.
 //!
-//! Each common table expression is computed separately, once. The engine would inline it wherever it is named,
-//! recompute it for each filter, and resolve all its columns again for each SELECT above it. For small inputs, this
-//! resolving took longer than everything else.
+//! Each common table expression is computed separately, once. Otherwise, the engine would inline it wherever it is
+//! named, recompute it for each filter, and resolve all its columns again for each SELECT above it. For small inputs,
+//! resolving the columns took longer than everything else.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -27,8 +27,8 @@ pub struct Plan {
     pub reads: BTreeSet<String>,
     /// True if it is a result; otherwise only other views read it.
     pub is_wanted: bool,
-    /// The names of all columns in its text. Columns with other names do not affect its rows. `None` if they may do so,
-    /// because of a `*`.
+    /// The names of all columns in its text. Columns with other names do not affect its rows. `None` if other columns
+    /// may affect the rows, because of a `*`.
     pub(super) columns: Option<BTreeSet<String>>,
     /// The columns that are kept for other plans, if the view is not a result; `None` for all columns.
     pub(super) kept_columns: Option<BTreeSet<String>>,
@@ -58,7 +58,7 @@ pub(super) struct SelectStep {
     pub sql: String,
     /// True if it only groups the rows of one table.
     pub only_groups: bool,
-    /// Earlier steps that this step is the last one to read.
+    /// Earlier steps that no later step reads after this one.
     pub last_use_of: Vec<String>,
 }
 
@@ -70,7 +70,8 @@ pub fn for_view(view: &'static View, by: &GroupBy) -> Result<Plan> {
     plan(view, by, true)
 }
 
-/// Plans these views and all views that they need, in a valid order. Views that are not results need no sorted rows.
+/// Plans these views and all views that they need, each after the views that it reads. Only the rows of results are
+/// sorted.
 ///
 /// # Errors
 /// As [`for_view`].

@@ -116,7 +116,7 @@ fn taken(chars: impl Iterator<Item = char>, width: usize) -> String {
     chars.take_while(fits).collect()
 }
 
-/// Wraps a line at spaces to a width. A word that is wider than that is cut.
+/// Wraps a line at spaces to a width. A word that is wider than a line is cut.
 pub fn fold(line: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut taken = 0;

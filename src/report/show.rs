@@ -85,8 +85,8 @@ pub fn moment(value: &Value) -> String {
     value.as_str().map_or_else(|| "-".to_owned(), |text| text.get(..19).unwrap_or(text).replace('T', " "))
 }
 
-/// How long a time was before the newest observation, such as `3 min ago`. A time after the newest observation (from
-/// another clock) is shown as a time; so is every time if no observation is known.
+/// How long a time was before the newest observation, such as `3 min ago`. If the time is after the newest observation
+/// (by another clock), or no observation is known, shows the time itself.
 pub fn ago(value: &Value, report: &Report) -> String {
     let time = |value: &Value| value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     let (Some(at), Some(newest)) = (time(value), time(&report.input.last_observed_at)) else { return moment(value) };
@@ -163,8 +163,8 @@ pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
     }
 }
 
-/// The most frequent message of some failures. If not all of the failures have this message and exit code, adds the
-/// share of those that have both.
+/// The most frequent message of some failures. If some of the failures have another message or exit code, adds the
+/// share of the failures that have both.
 pub fn commonest(row: &Row) -> Option<String> {
     let message = row.text("message")?;
     match row.number("pair_share") {
