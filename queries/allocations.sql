@@ -212,9 +212,9 @@ WITH history_rows AS (
          COALESCE(missing_at_ns, shown_at_ns) - COALESCE(missing_at_ns, shown_at_ns) % 3600000000000 AS hour_ns
   FROM absences
 ), judged_absences AS (
-  -- A listing older than the newest version proves nothing. If both have an index, and index_order is not `lost`, the
-  -- indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's clock) is compared
-  -- with the time of the listing (by the observer's clock).
+  -- A listing older than the newest version proves nothing. If both have an index, and index_order of observations is
+  -- not `lost`, the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's
+  -- clock) is compared with the time of the listing (by the observer's clock).
   SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
          CASE WHEN a.missing_at_ns IS NULL THEN 0
               WHEN a.listing_index > 0 AND l.written_index > 0 AND l.index_order <> 'lost' THEN

@@ -30,7 +30,7 @@
 --   node_class     string  class of that node; null if it has none, or no source lists nodes
 --   datacenter     string  data centre of that node; null if no source lists nodes
 --   events         int64   events in view
---   log_events     int64   events among them that only logs of agents show (recovered_events)
+--   log_events     int64   events that only logs of agents show (recovered_events); included in events
 --   begins         bool    whether its first event is in view; false if no event is in view, or lives are mixed (see
 --                          windows)
 --   gaps           int64   number of windows that do not join the window before (see windows), so that events between

@@ -21,7 +21,7 @@
 --   without_events         int64   tasks without an event in view
 --   without_begin          int64   tasks with events in view, but not the first event
 --   events                 int64   events
---   log_events             int64   events among them that only logs of agents show
+--   log_events             int64   events that only logs of agents show; included in events
 --   gaps                   int64   gaps between windows of events
 --   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
 --   lost_restarts          int64   counted restarts whose event was not seen; null if that number is known for no task

@@ -25,9 +25,9 @@
 --   node_name           string     client node name; null if no source shows it
 --   node_class          string     class of that node; null if it has none, or no source lists nodes
 --   datacenter          string     data centre of that node; null if no source lists nodes
---   restarts_last_hour  int64      restarts that certainly lie within that hour
---   restarts_at_most    int64      the same, plus restarts that may lie within that hour; null if the client lost its
---                                  state or the task has no counter
+--   restarts_last_hour  int64      restarts that certainly happened within that hour
+--   restarts_at_most    int64      the same, plus restarts that may have happened within that hour; null if the client
+--                                  lost its state or the task has no counter
 --   period_seconds      double     mean time from one restart to the next within the hour, including lost restarts in
 --                                  between; null when fewer than two restarts were seen
 --   since_at            timestamp  the first restart within the hour, by the client's clock; null when it was not seen
@@ -41,7 +41,7 @@
 --   last_class          string     class of the task's last failure in view, as in failures; null when there is none
 --   last_exit_code      int64      exit code of that failure; null where none applies
 --   state               string     state of the task when it was last seen: pending, running or dead
---   is_over             bool       whether it is dead, so that the loop has ended
+--   is_over             bool       whether the task is dead, so that the loop has ended
 
 WITH last_hours AS (
   SELECT region, observed_at_ns, observed_at_ns - 3600000000000 AS hour_ago_ns
@@ -67,7 +67,7 @@ WITH last_hours AS (
   -- counter included before the hour.
   WHERE (r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen))
     AND COALESCE(r.attempt, b.counted + 1, 1) > COALESCE(b.counted, 0)
-    -- A log may be newer than the newest observation.
+    -- Logs may show restarts after the newest observation. These do not count.
     AND (COALESCE(r.origin, 'api') = 'api' OR r.restarted_at_ns <= n.observed_at_ns)
 ), restarts_by_task AS (
   SELECT region, alloc_id, task, SUM(number) AS possible, SUM(sure_number) AS sure, SUM(is_seen) AS seen,

@@ -103,7 +103,7 @@ WITH stopped_allocations AS (
       AND n.event_no = c.event_no
   WHERE c.is_blind AND c.event_type = 'Terminated'
 ), hook_ends AS (
-  -- A hook that fails before the start ends the run; a later one does not.
+  -- A hook that fails before the start ends the run. A hook that fails later does not.
   SELECT c.region, c.alloc_id, c.task, c.event_no
   FROM timeline AS c
   JOIN following_events AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task

@@ -29,7 +29,7 @@
 --                                or unknown. Also null if the end is not in view because Nomad shows only a placeholder
 --                                of a task
 --   finished_at_ns    int64      the same in nanoseconds since the epoch
---   duration_seconds  double     time from created_at to finished_at, which come from two clocks
+--   duration_seconds  double     from created_at to finished_at; measured with two clocks
 --   allocations       int64      allocations, replaced ones included
 --   attempts          int64      sum over its allocations of 1 plus the largest Restarts counter among the tasks of the
 --                                allocation; null if a client lost its state, so that a counter fell

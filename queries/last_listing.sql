@@ -8,7 +8,7 @@
 -- Columns:
 --   region              string     region given by `--region`; empty without it
 --   namespace           string     Nomad namespace
---   hour_ns             int64      begin of the UTC hour, in nanoseconds since the epoch
+--   hour_ns             int64      start of the UTC hour, in nanoseconds since the epoch
 --   last_listing_at     timestamp  time of the last full listing within that hour; null when there was none
 --   last_listing_at_ns  int64      the same in nanoseconds since the epoch
 --   recorded_at         timestamp  time of the last full listing within that hour whose absences are recorded; null

@@ -75,7 +75,7 @@ WITH lines_by_gap AS (
   FROM windows_so_far
   WHERE window_no = windows
   UNION ALL
-  -- Tasks without a window.
+  -- For a task without a window, the whole time is one gap.
   SELECT region, alloc_id, task, window_no, 0 AS is_new_life, CAST(NULL AS BIGINT) AS next_ns,
          CAST(NULL AS BIGINT) AS previous_ns, CAST(NULL AS BIGINT) AS restarts, 1 AS is_tail
   FROM lines_by_gap

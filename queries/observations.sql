@@ -7,7 +7,7 @@
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
---   observed_at     timestamp  the newest trusted observation
+--   observed_at     timestamp  time of the newest trusted observation
 --   observed_at_ns  int64      the same in nanoseconds since the epoch
 --   is_lower_bound  bool       whether that time is only the newest CreateTime of a document without a ModifyTime
 --                              (before Nomad 0.7.1); the region was observed then or later

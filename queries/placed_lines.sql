@@ -28,8 +28,8 @@
 --   logged_at         timestamp  when the client wrote the line, by its clock
 --   logged_at_ns      int64      the same in nanoseconds since the epoch, truncated to precision_ns
 --   precision_ns      int64      unit of logged_at_ns in nanoseconds
---   place_ns          int64      logged_at_ns; moved into the gap between the windows if it lies outside by less than
---                                the delay and the precision of a line
+--   place_ns          int64      logged_at_ns. If that time lies outside of the gap between the windows, by less than
+--                                the delay and the precision of a line, it is moved into the gap
 --   fails_task        bool       whether the event marks the task as failed
 --   exit_code         int64      exit code; null except on Terminated
 --   signal            int64      number of the signal that ended the process, 0 for none; null except on Terminated
@@ -45,7 +45,7 @@ WITH places AS (
   FROM allocation_history
   GROUP BY alloc_id
 ), nodes_of_lines AS (
-  -- Reads log_events and not log_pairs: if the path of only one of two equal lines names the node, log_pairs may have
+  -- Reads log_events and not log_pairs. If the path of only one of two equal lines names the node, log_pairs may have
   -- kept the other line.
   SELECT alloc_id, MAX(node_id) AS line_node
   FROM log_events

@@ -81,7 +81,8 @@ WITH previous_by_replacement AS (
                        THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns
                                                    OR o.modified_at_float > r.created_at_float, FALSE)
                                    THEN 'rescheduled' END
-                     -- It did not fail: it was replaced while its node was disconnected, and was lost or came back.
+                     -- The replaced allocation did not fail. It was replaced while its node was disconnected, and then
+                     -- was lost or came back.
                      WHEN o.client_status = 'lost' OR o.desired_status = 'stop' OR o.next_allocation = r.alloc_id
                        OR o.modified_at_float > r.created_at_float
                        THEN CASE WHEN e.has_failed = 0 THEN 'lost' END END

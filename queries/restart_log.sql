@@ -24,9 +24,9 @@
 --   alloc_id         string     allocation ID, unique within its region
 --   task             string     task name
 --   attempt          int64      which run of the task the restart ended; null if not known, or for several restarts
---   restarted_at     timestamp  when Nomad decided on the restart, by the client's clock; for restarts that were not
---                               seen, the time before which Nomad did so, by the server's or the client's clock; null
---                               if not known
+--   restarted_at     timestamp  when Nomad decided on the restart, by the client's clock. For restarts that were not
+--                               seen, this is the time before which Nomad decided on them, by the server's or the
+--                               client's clock; null if not known
 --   restarted_at_ns  int64      the same in nanoseconds since the epoch
 --   not_before_ns    int64      for restarts that were not seen, the time after which Nomad decided on them, by the
 --                               server's clock, in nanoseconds since the epoch; null if not known, and for a seen
@@ -109,7 +109,8 @@ WITH deciding_events AS (
   FROM versions_with_rise
   WHERE rise > 0
 ), rises_with_begin AS (
-  -- A version with a lower counter is later than the creation; if it has no time, the creation is the bound.
+  -- A version with a lower counter is later than the creation of the allocation. If that version has no time, the
+  -- creation is the bound.
   SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
   FROM counter_rises AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
@@ -141,8 +142,8 @@ WITH deciding_events AS (
   FROM losses_by_task AS c
   LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
 ), tasks_with_method AS (
-  -- If no restart was seen, every rise of the counter consists of lost restarts. Else, the lost restarts that no window
-  -- shows may have happened at any time.
+  -- If no restart was seen, every rise of the counter consists of lost restarts. Otherwise, the lost restarts that no
+  -- window shows may have happened at any time.
   SELECT *,
          CASE WHEN lost_restarts IS NULL OR (lost_restarts = restarts AND placed_losses = 0) THEN 1
               ELSE 0 END AS is_by_rise

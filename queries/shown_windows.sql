@@ -82,8 +82,8 @@ WITH state_windows AS (
          MIN(has_attempts) OVER (PARTITION BY region, alloc_id, task) AS all_have_attempts
   FROM windows_of_crowded_tasks
 ), comparable_windows AS (
-  -- If the times of a document went through a float, all times of the task are compared as floats: the exact and the
-  -- rounded time of one event are equal as floats.
+  -- If the times of a document went through a float, all times of the task are compared as floats, so that the exact
+  -- and the rounded time of one event are equal.
   SELECT *,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(first_ns AS DOUBLE) AS BIGINT) ELSE first_ns END AS first_place,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(last_ns AS DOUBLE) AS BIGINT) ELSE last_ns END AS last_place

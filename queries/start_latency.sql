@@ -21,7 +21,7 @@
 --   started               int64   tasks whose first start is in view
 --   waiting               int64   tasks that had neither started nor ended when last seen
 --   failed_before_start   int64   tasks that failed before they started
---   stopped_before_start  int64   tasks that ended otherwise before they started
+--   stopped_before_start  int64   tasks that ended in another way before they started
 --   unknown               int64   tasks whose first start is not in view
 --   waits_unsure          int64   waiting tasks for which the time when last seen is not known (last_seen_at is null)
 --   p50_seconds           double  time within which half of the tasks start; null if fewer start, or if the time is not

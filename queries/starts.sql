@@ -1,7 +1,7 @@
 -- starts: How long did the first start of each task take, or why is that not known?
 --
 -- One row is the first start of one task; an allocation whose tasks are not known counts as one task.
--- Later starts, after a restart, are left out. The period selects rows by created_at. The outcome is
+-- Later starts, after a restart, are left out. The period selects rows by created_at. The outcome is one of these:
 --   started               its first start is in view
 --   failed_before_start   it ended without a start and is marked as failed
 --   stopped_before_start  it ended without a start in another way
@@ -55,8 +55,8 @@
 --   last_seen_at_ns              int64      the same in nanoseconds since the epoch
 --   last_known_at                timestamp  the last time at which its allocation certainly existed, as in allocations
 --   last_known_at_ns             int64      the same in nanoseconds since the epoch
---   created_to_received_seconds  double     from the creation of its allocation until the client received it; two
---                                           clocks, so it may be negative
+--   created_to_received_seconds  double     from the creation of its allocation until the client received it; measured
+--                                           with two clocks, so it may be negative
 --   received_to_setup_seconds    double     wait for other tasks of its allocation and for hooks of the allocation
 --   setup_to_started_seconds     double     its own setup until it first started, failed attempts included
 --   artifact_seconds             double     part of the setup: from each Downloading Artifacts to the next event; null
@@ -64,9 +64,10 @@
 --   image_seconds                double     part of the setup: from the first image download of the driver to the next
 --                                           event of another type; null without such a download, or if a part of the
 --                                           setup is not in view
---   created_to_started_seconds   double     from the creation of its allocation until it first started; two clocks
---   created_to_healthy_seconds   double     from the creation of its allocation until its deployment found it healthy;
+--   created_to_started_seconds   double     from the creation of its allocation until it first started; measured with
 --                                           two clocks
+--   created_to_healthy_seconds   double     from the creation of its allocation until its deployment found it healthy;
+--                                           measured with two clocks
 
 WITH first_event_numbers AS (
   SELECT region, alloc_id, task,

@@ -272,8 +272,8 @@ fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     Err(Refused::because(problem.to_owned()).into())
 }
 
-/// Explains why the store has no observation in a period. `None` if the store has one, or if it has allocations without
-/// a date, because these may have been observed in the period.
+/// Explains why the store has no observation in a period. `None` if the store has an observation in the period. Also
+/// `None` if it has allocations without an observation time, because these may have been observed in the period.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -286,8 +286,8 @@ pub fn observed_nothing(store: &Store, period: Period) -> Result<Option<String>>
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
-    // A document without a date and without allocations (a list of nodes, an empty list) counts as an observation only
-    // if the period has no bounds.
+    // A document without an observation time and without allocations (a list of nodes, an empty list) counts as an
+    // observation only if the period has no bounds.
     let least = if period.since.is_none() && period.until.is_none() { 0 } else { 1 };
     // An observation at the end of a period shows what happened before that end.
     let sql = format!(

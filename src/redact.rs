@@ -144,8 +144,9 @@ impl Redactor {
         format!("{prefix}-{}", base32(&self.mac(prefix, text), NAME))
     }
 
-    /// The rest of the ID of a job's child: `<time>` of a periodic one, `<time>-<digits>` of a dispatched one. The time
-    /// stays, the digits are mapped, and a text of another form is replaced.
+    /// The pseudonym of the last part of a child job's ID. That part is `<time>` in the ID of a periodic child, and
+    /// `<time>-<digits>` in the ID of a dispatched child. The time stays, the digits are mapped, and a text of another
+    /// form is replaced.
     fn child(&self, rest: &str) -> String {
         let (time, digits) = rest.split_once('-').unwrap_or((rest, ""));
         let is_time = !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit());

@@ -7,7 +7,7 @@ use console::{measure_text_width, truncate_str};
 
 use super::text::{Side, TextTable};
 
-/// The width that the column of names must have before other columns may be shown.
+/// Minimum width of the column of names, unless all names are shorter. Other columns are left out to keep this width.
 const NAME: usize = 24;
 
 /// The number of spaces between two columns of a table.

@@ -1,8 +1,9 @@
 //! A report and a timeline as one HTML file that needs nothing else.
 //!
-//! A policy in the page forbids every request, and allows only its own style sheet and script, by their hashes. The
-//! style sheet and the script only add comfort: without them, the page still shows all texts, tables and charts. Texts
-//! of documents are escaped by maud, and their control characters and bidirectional marks are shown as escapes.
+//! A content security policy in the page forbids every request. It allows only the style sheet and the script of the
+//! page, by their hashes. The style sheet and the script only add comfort: without them, the page still shows all
+//! texts, tables and charts. Texts of documents are escaped by maud, and their control characters and bidirectional
+//! marks are shown as escapes.
 
 mod chart_tables;
 mod charts;

@@ -192,7 +192,7 @@ pub fn read(report: &Report) -> String {
     )
 }
 
-/// The period; `None` if none is given.
+/// A sentence about the period; `None` if no period is given.
 pub fn period(report: &Report) -> Option<String> {
     let since = report.since.as_ref().map(|since| format!(" since {since}"));
     let until = report.until.as_ref().map(|until| format!(" until {until}"));
@@ -201,14 +201,14 @@ pub fn period(report: &Report) -> Option<String> {
     is_cut.then(|| format!("Statistics cover the time{cut}; Coverage covers all time, and Crash loops the last hour."))
 }
 
-/// The number of parts that could not be read; `None` if all were read.
+/// A sentence with the number of parts that could not be read; `None` if all parts were read.
 pub fn rejected(report: &Report) -> Option<String> {
     let parts = report.input.rejected as i64;
     (parts > 0)
         .then(|| format!("{} of the input could not be read; its numbers are missing here.", counted(parts, "part")))
 }
 
-/// The rows of `start_latency` that have one of its measures.
+/// The rows of `start_latency` with the given measure.
 pub fn measured(report: &Report, measure: &str) -> Section {
     let rows = report.start_latency.rows.iter().filter(|row| row.text("measure") == Some(measure));
     Section { of: report.start_latency.of, rows: rows.cloned().collect() }

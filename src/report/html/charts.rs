@@ -1,7 +1,7 @@
 //! Charts as SVG with presentation attributes, so that they need no style sheet.
 //!
 //! Each chart has a title and a description for screen readers, and the page has the numbers of the chart as a table.
-//! Text takes the colour of the page. Patterns, shapes and words repeat what colours say.
+//! Text takes the colour of the page. Patterns, shapes and words give the same information as colours.
 
 use maud::{Markup, html};
 
@@ -303,7 +303,7 @@ fn look(slice: &Slice) -> (&'static str, f64, f64) {
     shape(slice.kind, slice.outcome.as_deref())
 }
 
-/// Fill, upper edge and height: a failed run is tall, waiting is a line, a gap is a dashed frame.
+/// Fill, upper edge and height of a slice: a failed run is tall, waiting time is a line, and a gap is a dashed frame.
 fn shape(kind: &str, outcome: Option<&str>) -> (&'static str, f64, f64) {
     match (kind, outcome) {
         ("gap", _) => ("none", 2.0, 18.0),

@@ -88,7 +88,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The steps up to which the curve is known.
+    /// The steps in the known part of the curve.
     pub fn known_steps(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().take_while(|step| self.sure_seconds.is_none_or(|sure| step.seconds <= sure))
     }

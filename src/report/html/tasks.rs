@@ -63,7 +63,7 @@ impl<'t> Tasks<'t> {
         }
     }
 
-    /// All tasks with all of their events: at most `most` tasks, and as many lines about each.
+    /// The tasks with their events: at most `most` tasks, and at most as many lines about each task.
     pub fn all(&self, most: usize) -> Markup {
         let left_out = self.tasks.len().saturating_sub(most);
         html! {
