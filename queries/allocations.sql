@@ -1,11 +1,12 @@
--- allocations: What is known of each allocation, as it was last seen?
+-- allocations: What is known about each allocation, in the state in which it was last seen?
 --
 -- One row is one allocation.
 -- Each kind of source lacks some fields, so a row combines all versions of the allocation. A field that never changes
--- comes from any version that has it. A field that changes comes from the newest version: the largest modify_index or,
--- if a restored cluster used that index again, the later modified_at. If several rows show that version, a value wins
--- over null. job_version, deployment_id and next_allocation come from the newest version that has them. No status is
--- final: an allocation that is "lost" may have ended later in another way.
+-- comes from any version that has it. A field that changes comes from the newest version, which has the largest
+-- modify_index. If a restored cluster used that index again, the version with the later modified_at is the newest. If
+-- several rows show the newest version, a value wins over null. job_version, deployment_id and next_allocation come
+-- from the newest version that has them. No status is final: for example, an allocation that is "lost" may have ended
+-- later in another way.
 --
 -- Exported: yes
 -- Columns:
@@ -15,7 +16,7 @@
 --   task_group                         string     task group; null if no source shows it
 --   alloc_id                           string     allocation ID, unique within its region
 --   job_type                           string     service, batch, system or sysbatch; null if no source shows it
---   job_version                        int64      version of the job; rises on an in-place update without a restart;
+--   job_version                        int64      version of the job; an in-place update raises it without a restart;
 --                                                 null if no source shows it
 --   node_id                            string     client node ID; null if no source shows it
 --   node_name                          string     client node name; null if no source shows it
@@ -30,8 +31,8 @@
 --   desired_description                string     the servers' reason for desired_status; null without a reason
 --   client_status                      string     pending, running, complete, failed, lost or unknown
 --   client_description                 string     description of that status by the client
---   desired_migrate                    bool       whether the servers told it to migrate: drained or stopped; null if
---                                                 they did not say
+--   desired_migrate                    bool       whether the servers told it to migrate, for a drain of its node or a
+--                                                 stop; null if they did not say
 --   desired_reschedule                 bool       whether the servers told it to reschedule; null if they did not say
 --   desired_force_reschedule           bool       whether the servers told it to reschedule at once; null if they did
 --                                                 not say
@@ -50,8 +51,8 @@
 --                                                 shows it
 --   followup_eval_id                   string     evaluation of a delayed reschedule; null for none
 --   preempted_by                       string     allocation that preempted it; null for none
---   reschedule_attempts                int64      entries of its reschedule tracker, which keeps only recent ones; null
---                                                 without a tracker
+--   reschedule_attempts                int64      number of entries in its reschedule tracker, which keeps only recent
+--                                                 reschedules; null without a tracker
 --   rescheduled_from_alloc_id          string     previous allocation by the tracker's last entry
 --   rescheduled_from_node_id           string     previous node by the tracker's last entry
 --   rescheduled_at                     timestamp  time of the tracker's last entry, by the server's clock
@@ -68,17 +69,17 @@
 --   memory_max_mb                      int64      sum of the memory_max of its tasks in MiB; null if no task has one,
 --                                                 or no source lists it
 --   disk_mb                            int64      ephemeral disk in MiB; null if no source lists it
---   last_seen_at                       timestamp  when a document last showed it: for a terminal allocation its
---                                                 modified_at, else the latest of modified_at and the documents that
---                                                 show it not terminal; null if the stored rows do not show which
---                                                 document was the last
+--   last_seen_at                       timestamp  when a document last showed it. For a terminal allocation, this is
+--                                                 its modified_at. Otherwise, it is the latest of modified_at and the
+--                                                 times of the documents that show it as not terminal; null if the
+--                                                 stored rows do not show which document was the last
 --   last_seen_at_ns                    int64      the same in nanoseconds since the epoch
 --   last_known_at                      timestamp  the last time at which it certainly existed: last_seen_at or, if that
 --                                                 is not known, an earlier time within the same hour; null if neither
 --                                                 is known
 --   last_known_at_ns                   int64      the same in nanoseconds since the epoch
 --   vanished                           bool       whether it vanished: it was not terminal when last seen, and a later
---                                                 full listing of its namespace lacks it, so that its end is not known;
+--                                                 full listing of its namespace lacks it. Its end is then not known;
 --                                                 null if the stored rows do not show whether a document showed it
 --                                                 after that listing
 
@@ -115,7 +116,8 @@ WITH history_rows AS (
            OVER (PARTITION BY region, alloc_id) AS newest_modified_ns
   FROM rows_with_newest_version
 ), rows_marked_newest AS (
-  -- If the times of a document went through a float, its modified_at equals the exact one only as a float.
+  -- If the times of a document went through a float, its modified_at is rounded. It equals the exact modified_at only
+  -- if both are compared as floats.
   SELECT *,
          version = newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))
@@ -176,7 +178,8 @@ WITH history_rows AS (
   UNION ALL
   SELECT * FROM single_row_allocations
 ), newest_sightings AS (
-  -- A stream dates sightings by the server's clock, which may be ahead of the observer's by less than an hour.
+  -- A stream dates sightings by the server's clock, which may be ahead of the observer's clock. So a sighting may be up
+  -- to an hour after the newest observation.
   SELECT s.region, s.alloc_id, MAX(s.seen_at) AS sighted_at, MAX(s.seen_at_ns) AS sighted_at_ns
   FROM sightings AS s
   LEFT JOIN observations AS o ON o.region = s.region
@@ -209,9 +212,9 @@ WITH history_rows AS (
          COALESCE(missing_at_ns, shown_at_ns) - COALESCE(missing_at_ns, shown_at_ns) % 3600000000000 AS hour_ns
   FROM absences
 ), judged_absences AS (
-  -- A listing older than the newest version proves nothing. If both have an index and the order of indexes was kept,
-  -- the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's clock) is
-  -- compared with the time of the listing (by the observer's clock).
+  -- A listing older than the newest version proves nothing. If both have an index, and index_order of observations is
+  -- not `lost`, the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's
+  -- clock) is compared with the time of the listing (by the observer's clock).
   SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
          CASE WHEN a.missing_at_ns IS NULL THEN 0
               WHEN a.listing_index > 0 AND l.written_index > 0 AND l.index_order <> 'lost' THEN
@@ -238,7 +241,7 @@ WITH history_rows AS (
          CASE WHEN COALESCE(l.partial_at_ns, 0) > COALESCE(l.unrecorded_at_ns, 0) THEN l.partial_at_ns
               ELSE COALESCE(l.unrecorded_at_ns, 0) END AS unsure_ns,
          CASE WHEN h.last_hour_ns IS NULL THEN 0 ELSE 1 END AS is_listed,
-         -- Whether a listing of a later hour lacks the allocation: 2 yes, 1 perhaps, 0 no.
+         -- Whether a listing of a later hour lacks the allocation: 0 no; 1 perhaps; 2 yes.
          CASE WHEN h.last_hour_ns IS NULL OR h.last_hour_ns <= m.sighted_hour_ns THEN 0
               WHEN h.largest_index > 0 AND m.written_index > 0 AND m.index_order <> 'lost' THEN
                 CASE WHEN h.largest_index >= m.written_index THEN 2
@@ -254,8 +257,8 @@ WITH history_rows AS (
   LEFT JOIN last_listed_hours AS h ON h.region = m.region AND h.namespace = m.namespace
 ), allocations_with_absences AS (
   SELECT *,
-         -- Whether a listing of the hour lacks the allocation: 3 yes, and the last document that shows it is known; 2
-         -- yes; 1 perhaps; 0 no.
+         -- Whether a listing of the same hour lacks the allocation: 0 no; 1 perhaps; 2 yes; 3 yes, and the last
+         -- document that shows the allocation is known.
          CASE WHEN missing_ns > uncut_ns AND missing_ns >= missing_open_ns THEN 3
               WHEN missing_open_ns > uncut_ns AND missing_open_ns > unsure_ns THEN 2
               WHEN missing_open_ns > uncut_ns OR doubtful_ns > uncut_ns THEN 1

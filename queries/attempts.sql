@@ -1,10 +1,11 @@
 -- attempts: How did each run of each task go?
 --
--- One row is one run of a task with at least one event in view. These runs have no row: runs whose events were all
--- lost; runs of a task whose lives are mixed (see windows); and runs whose number is not known because only logs show a
--- part of them (run < 0). Several starts without a Restarting between them (such as after a restart of the agent) are
--- one run. If the attempts of a task are not known, a run that a gap divides has two rows. The period selects rows by
--- the start, else by the end, else by the first event. The outcome follows from the last event that ended the run:
+-- One row is one run of a task with at least one event in view. Three kinds of runs have no row: runs whose events were
+-- all lost; runs of a task whose lives are mixed (see windows); and runs whose number is not known because only logs
+-- show a part of them (their run in timeline is negative). Several starts without a Restarting between them (such as
+-- after a restart of the agent) are one run. If the attempts of a task are not known, a run that a gap divides has two
+-- rows. The period selects rows by started_at, else by ended_at, else by the first event of the run. The outcome
+-- follows from the last event that ended the run:
 --   failed     it failed, or could not start; see failures
 --   stopped    it was killed, or ended in an allocation that was to stop
 --   restart    a user, a template, Vault or an identity requested a restart
@@ -13,8 +14,9 @@
 --   waiting    it had not started, or waited for the next start, when last seen
 --   lost       its node was lost; how the run ended is not known
 --   unknown    its end is not in view, or its node was disconnected
--- A dead task may have no such event. Its run then failed if the task is marked as failed; otherwise the run was
--- stopped at finished_at. If a run was still running when its allocation failed, its end is not known.
+-- A dead task may have no event that ended its last run. That run then failed if the task is marked as failed;
+-- otherwise it was stopped. It ended at finished_at. If a run was still running when its allocation failed, its end is
+-- not known.
 --
 -- Exported: yes
 -- Columns:
@@ -73,8 +75,8 @@ WITH runs AS (
          CASE WHEN received_no = 1 THEN 1 ELSE 0 END AS is_received_first
   FROM runs
 ), runs_with_start AS (
-  -- Received is the first event and occurs once. After a restart of the agent, it occurs again, and a start may precede
-  -- it.
+  -- A task begins with Received. After a restart of the agent, Received occurs again, and a start may precede that
+  -- event.
   SELECT r.*,
          CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at
               END AS started_at,
@@ -109,7 +111,8 @@ WITH runs AS (
          r.run, r.attempt, r.started_at, r.started_at_ns, r.first_ns, r.delay_ns, r.restart_signal,
          CASE WHEN e.ending_no > r.last_start_no THEN 1 ELSE 0 END AS has_ending,
          CASE WHEN e.terminated_no > r.last_start_no THEN 1 ELSE 0 END AS has_terminated,
-         -- When an allocation fails, Nomad writes an end for every task that still runs or waits.
+         -- When an allocation fails, Nomad writes an end for every task that still runs or waits. So that end is not
+         -- known to be real, unless the task is dead.
          CASE WHEN s.state = 'dead' OR (s.ended_at_ns IS NOT NULL AND s.client_status <> 'failed') THEN 1
               ELSE 0 END AS has_known_end,
          CASE WHEN r.last_no = r.task_last_no AND r.last_restart_no < r.last_no

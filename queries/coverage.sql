@@ -4,13 +4,16 @@
 -- Allocations whose tasks are not known are left out. Nomad keeps the last ten events of a task, so an event that no
 -- snapshot shows in time is lost. Nomad's Restarts counter rises by one per `Restarting` event, so the counter minus
 -- the seen `Restarting` events is the number of lost restarts.
--- A history is complete if nothing was lost up to the task's last observation: the first event is in view, there are
--- no gaps, no restart was lost, and the allocation is known not to have vanished. It is not complete if the task has
--- no window or shows a new life (see windows), or if the time of an event comes from a document whose times went
--- through a float. It is not complete if the events stored from the first to the last time of a window are not exactly
--- those of the window, since a clock was changed or the client lost its state. It is not complete if lines of logs
--- close a gap, since only a missing Restarting line would be noticed. Without a counter (before Nomad 0.6), a complete
--- history also needs windows of fewer than ten events, so that no event was pushed out.
+-- A history is complete if nothing was lost up to the task's last observation: the first event is in view, there are no
+-- gaps, no restart was lost, and the allocation is known not to have vanished. Without a counter (before Nomad 0.6),
+-- all windows must also have fewer than ten events, so that no event was pushed out. In these cases, a history is not
+-- complete:
+--   no window   the task has no window
+--   new life    the task shows a new life (see windows)
+--   rounded     the time of an event comes from a document whose times went through a float
+--   mismatch    the events stored from the first to the last time of a window are not exactly those of the window,
+--               because a clock was changed or the client lost its state
+--   logs        lines of logs close a gap; there, a missing line is noticed only if it is a Restarting
 --
 -- Exported: yes
 -- Columns:
@@ -27,19 +30,18 @@
 --   node_class     string  class of that node; null if it has none, or no source lists nodes
 --   datacenter     string  data centre of that node; null if no source lists nodes
 --   events         int64   events in view
---   log_events     int64   events among them that only logs of agents show (recovered_events)
+--   log_events     int64   events that only logs of agents show (recovered_events); included in events
 --   begins         bool    whether its first event is in view; false if no event is in view, or lives are mixed (see
 --                          windows)
 --   gaps           int64   number of windows that do not join the window before (see windows), so that events between
 --                          the two may be missing; gaps that logs close do not count (see log_gaps)
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
---   lost_restarts  int64   counted restarts whose event no source and no log shows; exact, unless the client lost all
---                          of its state while nothing was observed; null without a counter, if the task shows a new
---                          life (for example, its counter falls), or if more restarts are seen than counted (the client
---                          lost its state)
---   tail_lost      bool    whether its allocation was not terminal when last seen and then vanished from a full
---                          listing, so that later events may be missing; null if the stored rows do not show it
---                          (allocations.vanished)
+--   lost_restarts  int64   counted restarts whose event no source and no log shows. The number is exact, unless the
+--                          client lost all of its state while nothing was observed; null without a counter, if the task
+--                          shows a new life (for example, its counter falls), or if more restarts are seen than counted
+--                          (the client lost its state)
+--   tail_lost      bool    whether its allocation vanished (see vanished of allocations), so that later events may be
+--                          missing; null if the stored rows do not show whether it vanished
 --   complete       bool    whether nothing was lost up to its last observation
 
 WITH windows_by_task AS (
@@ -67,7 +69,7 @@ WITH windows_by_task AS (
   JOIN rounded_tasks AS r ON r.region = e.region AND r.alloc_id = e.alloc_id AND r.task = e.task
   WHERE e.event_type = 'Restarting'
 ), distinct_restarts AS (
-  -- The exact and the rounded time of one event are equal as floats.
+  -- The exact and the rounded time of one event are equal if both are converted to floats.
   SELECT region, alloc_id, task, event_at_float, SUM(is_rounded) AS rounded_events, SUM(1 - is_rounded) AS exact_events
   FROM restart_events
   GROUP BY region, alloc_id, task, event_at_float
@@ -83,7 +85,7 @@ WITH windows_by_task AS (
   JOIN log_gaps AS g ON g.region = r.region AND g.alloc_id = r.alloc_id AND g.task = r.task
       AND g.window_no = r.window_no
 ), logged_events_by_task AS (
-  -- The counter of the last window does not include later restarts.
+  -- The counter of the last window does not include the restarts after that window.
   SELECT region, alloc_id, task, COUNT(*) AS log_events, SUM(is_counted_restart) AS restarts_seen
   FROM logged_events
   GROUP BY region, alloc_id, task

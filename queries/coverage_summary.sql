@@ -2,10 +2,10 @@
 --
 -- One row is one group of tasks.
 -- Counts the rows of coverage, so the period does not apply. Nomad keeps ten events of a task, so snapshots keep all
--- events if fewer than ten happen between two of them. The full windows of the tasks that lost events show how fast
--- events came: keep_interval_seconds is the shortest time from the first to the last event of such a window. Snapshots
--- at that interval would have joined every window to the one before it, unless the lost events came faster than the
--- seen ones.
+-- events if fewer than ten happen between two of them. keep_interval_seconds shows how fast events came: it is the
+-- shortest time from the first to the last event of a full window, among the tasks that lost events. With snapshots at
+-- that interval, every window would have joined the window before it, unless the lost events came faster than the seen
+-- events.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -21,7 +21,7 @@
 --   without_events         int64   tasks without an event in view
 --   without_begin          int64   tasks with events in view, but not the first event
 --   events                 int64   events
---   log_events             int64   events among them that only logs of agents show
+--   log_events             int64   events that only logs of agents show; included in events
 --   gaps                   int64   gaps between windows of events
 --   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
 --   lost_restarts          int64   counted restarts whose event was not seen; null if that number is known for no task

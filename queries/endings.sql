@@ -1,13 +1,13 @@
 -- endings: Which events ended a run of a task or its setup, and how?
 --
--- One row is one event that ended a run or a setup, with or without a failure; or a Not Restarting that no earlier
--- event explains.
+-- One row is one event that ended a run or a setup, with or without a failure. A Not Restarting that no earlier event
+-- explains also has a row.
 -- The outcome is failed if the event has a class. The class is the first that matches:
 --   oom         a Terminated that says that memory ran out
 --   health      a Terminated after a Restart Signaled by a health check
 --   signal      a Terminated with a signal
 --   exit        a Terminated with an exit code other than 0
---   driver      a Driver Failure, or a Terminated with 0 and an exit message
+--   driver      a Driver Failure, or a Terminated with exit code 0 and an exit message
 --   artifact    Failed Artifact Download
 --   validation  Failed Validation
 --   template    a Killing that fails the task and whose message begins with `Template` (Nomad 0.5: `consul-template:`)
@@ -15,30 +15,31 @@
 --               begins with `Vault` (up to Nomad 0.8: `vault:`) or `Identity`
 --   restore     Failed Restoring Task
 --   timeout     a Killing for max_run_duration
---   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; a
---               Terminated that ended badly and whose cause may be lost
--- While a kill is under way, only two events can be failures: a Killing for max_run_duration, and a Killing that itself
--- fails the task. If one kill has several such Killings, only the first is a failure. Alloc Unhealthy, Sibling Task
--- Failed, Leader Task Dead and Main Tasks Dead are never failures.
+--   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; or a
+--               Terminated whose cause may be lost, with a signal, an exit message or an exit code other than 0
+-- While a kill is under way, only two kinds of events can be failures: a Killing for max_run_duration, and a Killing
+-- that itself fails the task. If one kill has several such Killings, only the first is a failure. Alloc Unhealthy,
+-- Sibling Task Failed, Leader Task Dead and Main Tasks Dead are never failures.
 -- A Terminated without a class has the first of these outcomes that matches:
 --   stopped     a kill is under way; or it is a stop after Reconnected, as defined below
 --   restart     a user or a change had signaled a restart
 --   completed   exit code 0
 --   unknown     all others
--- A stop after Reconnected is a Terminated that directly follows Reconnected, in an allocation with the desired status
--- stop or evict, without a Restarting or Not Restarting directly after it. If its exit code is 0, it may also have
--- completed, so its outcome is unknown. If its exit code is -1 (the client cancelled its wait for the process), one
--- Started may lie between the two events: that of a start in progress.
--- If the cause of a Terminated may be lost (is_blind) and no rule above makes it stopped, the event directly after it
--- decides:
+-- A stop after Reconnected is a Terminated that directly follows a Reconnected. The allocation has the desired status
+-- stop or evict, and no Restarting or Not Restarting directly follows the Terminated. If the exit code is 0, the run
+-- may also have completed, so the outcome is unknown. If the exit code is -1 (the client cancelled its wait for the
+-- process), one Started may lie between Reconnected and Terminated, because a start was in progress.
+-- The cause of a Terminated may be lost (is_blind). The event directly after the Terminated then decides, unless a rule
+-- above makes the outcome stopped:
 --   Killed                       the outcome is stopped
 --   Restarting without a reason  the outcome is restart
 --   any other event, or none     a health check may have ended the run: the class is oom if the Terminated says that
 --                                memory ran out; else the class is unknown if it has a signal, an exit message or an
 --                                exit code other than 0; else the outcome is unknown
--- If lives are mixed (see windows), the outcome is unknown, unless the event says that memory ran out.
--- If only a log shows a Terminated with exit code 137 and no signal, its class is unknown: the exec driver reports this
--- code when memory ran out, and a log does not contain oom_killed.
+-- If lives are mixed (see windows), a Terminated that no rule above makes stopped has the class oom if it says that
+-- memory ran out; otherwise its outcome is unknown.
+-- If only a log shows a Terminated with exit code 137 and no signal, its class is unknown. The reason is that the exec
+-- driver reports this code when memory ran out, and a log does not contain oom_killed.
 -- If the start of a run is lost, Task hook failed is a failure only if Restarting or Not Restarting directly follows.
 --
 -- Columns:
@@ -81,12 +82,12 @@ WITH stopped_allocations AS (
   JOIN timeline AS t ON t.region = r.region AND t.alloc_id = r.alloc_id AND t.task = r.task AND t.event_no = r.next_no
   WHERE t.event_type = 'Started'
 ), following_events AS (
-  -- Types that explain the event directly before them.
+  -- Events whose types explain the event directly before them.
   SELECT region, alloc_id, task, event_no - 1 AS event_no, event_type, is_asked
   FROM timeline
   WHERE event_type IN ('Killed', 'Restarting', 'Not Restarting')
 ), stops_after_reconnected AS (
-  -- Nomad never considers a restart for a task that it stops.
+  -- Nomad never considers a restart for a task that it stops. So a Terminated before these events is not a stop.
   SELECT e.region, e.alloc_id, e.task, e.event_no, e.has_started
   FROM ends_after_reconnected AS e
   LEFT JOIN following_events AS n ON n.region = e.region AND n.alloc_id = e.alloc_id AND n.task = e.task
@@ -102,7 +103,7 @@ WITH stopped_allocations AS (
       AND n.event_no = c.event_no
   WHERE c.is_blind AND c.event_type = 'Terminated'
 ), hook_ends AS (
-  -- A hook that fails before the start ends the run; a later one does not.
+  -- A hook that fails before the start ends the run. A hook that fails later does not.
   SELECT c.region, c.alloc_id, c.task, c.event_no
   FROM timeline AS c
   JOIN following_events AS n ON n.region = c.region AND n.alloc_id = c.alloc_id AND n.task = c.task

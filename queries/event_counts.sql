@@ -1,4 +1,4 @@
--- event_counts: How many events of each task do sources show?
+-- event_counts: How many events of each task do the sources show?
 --
 -- One row is one task with at least one event in task_events. Events that only logs show do not count.
 --

@@ -1,9 +1,9 @@
--- failure_summary: How often did tasks fail, of which kind, and how does it show most often?
+-- failure_summary: How often did tasks fail, in which way, and with which exit code and message most often?
 --
 -- One row is one class of failure of one group of tasks.
 -- Counts the rows of failures within the period. exit_code and message are the most common pair of an exit code and a
--- message. Of several equally common pairs, the view shows the one with the smallest exit code, then the smallest
--- message; null is smallest.
+-- message. If several pairs are equally common, the view shows the pair with the smallest exit code, then the one with
+-- the smallest message. Null is smaller than any value.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -15,13 +15,13 @@
 --   task           string     task name
 --   class          string     class of the failures, as in failures
 --   failures       int64      failures
---   tasks          int64      tasks that had one
---   allocations    int64      allocations that had one
+--   tasks          int64      tasks with such a failure
+--   allocations    int64      allocations with such a failure
 --   gave_up        int64      failures after which the task was not restarted
 --   suspected_oom  int64      failures with exit code 137 or signal 9 that do not say that memory ran out
---   first_at       timestamp  the first of them, by the client's clock
+--   first_at       timestamp  time of the first of these failures, by the client's clock
 --   first_at_ns    int64      the same in nanoseconds since the epoch
---   last_at        timestamp  the last of them, by the client's clock
+--   last_at        timestamp  time of the last of these failures, by the client's clock
 --   last_at_ns     int64      the same in nanoseconds since the epoch
 --   exit_code      int64      exit code of the most common pair of exit code and message; null if that pair has none
 --   message        string     message of that pair; null when it has none

@@ -1,20 +1,20 @@
 -- failures: Which failures did tasks have, and of which kind?
 --
 -- One row is one event that ended a run of a task, or its setup, as a failure.
--- A stop is not a failure, whatever its exit code; neither is a restart that a user, a template, Vault or an identity
--- requested. A Not Restarting is not a failure of its own if another failure precedes it in its run: it says that Nomad
--- gave up after that failure. Lost, unknown and preempted allocations are not failures of tasks. The period selects
--- rows by failed_at. The class is the first that matches:
+-- A stop is not a failure, whatever its exit code. A restart that a user, a template, Vault or an identity requested is
+-- not a failure either. If another failure precedes a Not Restarting in its run, the Not Restarting is not a failure of
+-- its own: it says that Nomad gave up after that failure. Lost, unknown and preempted allocations are not failures of
+-- tasks. The period selects rows by failed_at. The class is the first that matches:
 --   oom         the event says that memory ran out
 --   health      restarted because a health check failed
 --   signal      ended by a signal
 --   exit        ended with an exit code other than 0
---   driver      the driver could not start it, or ended it with 0 and an exit message
+--   driver      the driver could not start it, or ended it with exit code 0 and an exit message
 --   artifact    an artifact could not be fetched
 --   validation  its configuration is not valid
 --   template    a template could not be rendered
 --   hook        a hook failed before the start, or the task was killed because Vault or an identity was missing
---   restore     the agent did not find it again after its own restart
+--   restore     the agent did not find the task again after a restart of the agent
 --   timeout     its allocation ran longer than max_run_duration
 --   unknown     any other event that marks the task as failed; or an end whose preceding events are lost, so that a
 --               health check may have caused it
@@ -33,12 +33,14 @@
 --   node_name      string     client node name; null if no source shows it
 --   node_class     string     class of that node; null if it has none, or no source lists nodes
 --   datacenter     string     data centre of that node; null if no source lists nodes
---   attempt        int64      which run of the task it ended; 1 is the first; null when not known (before Nomad 0.6)
+--   attempt        int64      which run of the task it ended; 1 is the first; null when not known (for example, before
+--                             Nomad 0.6)
 --   failed_at      timestamp  when it happened, by the client's clock; null when the event has no time
 --   failed_at_ns   int64      the same in nanoseconds since the epoch
 --   event_type     string     type of the event
 --   class          string     class of the failure, see above
---   suspected_oom  bool       exit code 137 or signal 9 in a failure of class signal or exit
+--   suspected_oom  bool       exit code 137 or signal 9 in a failure of class signal or exit; or exit code 137 in a
+--                             failure of class unknown that only a log shows
 --   gave_up        bool       whether the task was not restarted after it
 --   exit_code      int64      exit code; null where none applies
 --   signal         int64      number of the signal that ended the process, 0 for none; null where none applies

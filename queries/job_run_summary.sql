@@ -1,6 +1,6 @@
 -- job_run_summary: How do the runs of each batch job end, and how long do they take?
 --
--- One row is one job that runs to an end, all its dispatched or periodic instances and versions taken together.
+-- One row is one job that runs to an end, with all its versions and all its dispatched or periodic instances.
 -- Counts the rows of job_runs, which the period selects by created_at. Quantiles are nearest-rank over all runs with a
 -- known duration, whatever their outcome.
 --
@@ -16,12 +16,13 @@
 --   lost                int64      runs lost with their node
 --   running             int64      runs that had not ended when last seen
 --   unknown             int64      runs whose end is not in view
---   success_rate        double     complete runs among those that are complete, failed, stopped or lost; null when
---                                  there are none
+--   success_rate        double     share of complete runs among the runs that are complete, failed, stopped or lost,
+--                                  from 0 to 1; null when there are none
 --   samples             int64      runs whose duration is known
---   p50_seconds         double     median: half of these took no longer; null when there are none
---   p95_seconds         double     95 of 100 took no longer
---   max_seconds         double     longest of these
+--   p50_seconds         double     median duration: half of these samples took no longer; null when there are no
+--                                  samples
+--   p95_seconds         double     the same for 95 of 100 samples
+--   max_seconds         double     longest duration of the samples
 --   last_success_at     timestamp  when the last complete run finished, by the client's clock; null when there is none
 --   last_success_at_ns  int64      the same in nanoseconds since the epoch
 

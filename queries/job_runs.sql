@@ -1,14 +1,14 @@
 -- job_runs: How did each run of a batch job end, and how long did it take?
 --
--- One row is one version of a job that runs to an end: of type batch or sysbatch, or an instance that was dispatched or
--- started periodically.
--- An allocation that another one replaced does not decide the outcome, unless all were replaced. A lost allocation
--- whose tasks are all dead counts as failed if any of them failed, else as complete. An allocation that is complete and
--- was told to stop counts as complete only if the last run of a main task ended with exit code 0. Otherwise it was
--- stopped; or unknown, if such an end may be missing because events are lost, the client lost its state, or no source
--- shows the tasks. A task with a hook counts as a main task if no source lists hooks. An allocation that ran longer
--- than max_run_duration failed. The run is running if an allocation is; else it has the first of failed, lost, unknown,
--- stopped and complete that an allocation has.
+-- One row is one version of a job that runs to an end: a job of type batch or sysbatch, or an instance that was
+-- dispatched or started periodically.
+-- Allocations that were replaced do not decide the outcome. If all were replaced, all of them decide it. If all tasks
+-- of a lost allocation are dead, it counts as failed if one of them failed, else as complete. An allocation that is
+-- complete and was told to stop counts as complete if the last run of a main task ended with exit code 0. It counts as
+-- unknown if such an end may be missing, because events are lost, the client lost its state, or no source shows the
+-- tasks. Otherwise, it counts as stopped. A task with a hook counts as a main task if no source lists hooks. An
+-- allocation that ran longer than max_run_duration failed. The run is running if one of its allocations is running.
+-- Otherwise, its outcome is the first of failed, lost, unknown, stopped and complete that one of its allocations has.
 -- The period selects rows by created_at.
 --
 -- Exported: yes
@@ -29,10 +29,10 @@
 --                                or unknown. Also null if the end is not in view because Nomad shows only a placeholder
 --                                of a task
 --   finished_at_ns    int64      the same in nanoseconds since the epoch
---   duration_seconds  double     from created_at to finished_at; two clocks
+--   duration_seconds  double     from created_at to finished_at; measured with two clocks
 --   allocations       int64      allocations, replaced ones included
---   attempts          int64      runs of its allocations: for each, 1 plus the largest Restarts counter of its tasks;
---                                null if a counter fell
+--   attempts          int64      sum over its allocations of 1 plus the largest Restarts counter among the tasks of the
+--                                allocation; null if a client lost its state, so that a counter fell
 
 WITH allocations_with_parent AS (
   SELECT *,
@@ -105,9 +105,10 @@ WITH allocations_with_parent AS (
   SELECT *, CASE WHEN end_no > restarting_no AND end_run = last_run THEN end_no END AS last_end_no
   FROM stopped_tasks
 ), stops_by_allocation AS (
-  -- Ignores tasks with a hook. The end may have been an exit with 0 in two cases: it is not in view and the task was
-  -- last seen alive, or the events before its last one are lost. If a client lost its state and received the task
-  -- again, it counts runs from 1 again, so the last run is not known.
+  -- Ignores tasks with a hook. An end with exit code 0 may be hidden in three cases. First, the client lost its state
+  -- and received the task again: it then counts runs from 1 again, so the last run is not known. Second, no end is in
+  -- view, and the task was last seen alive. Third, no end is in view, and the events before the last event of the task
+  -- are lost.
   SELECT s.region, s.alloc_id,
          MAX(CASE WHEN t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
          MAX(CASE WHEN t.received > 1 OR p.region IS NOT NULL THEN 1

@@ -1,4 +1,4 @@
--- last_listing: When was a namespace last listed, hour by hour?
+-- last_listing: When was each namespace last listed, in each hour?
 --
 -- One row is one UTC hour of one namespace, if the namespace has allocations and a document of that hour covers it.
 -- A listing of all namespaces counts for each namespace, and so does a document that names no namespace. Streams,
@@ -8,20 +8,21 @@
 -- Columns:
 --   region              string     region given by `--region`; empty without it
 --   namespace           string     Nomad namespace
---   hour_ns             int64      begin of the UTC hour, in nanoseconds since the epoch
---   last_listing_at     timestamp  the last full listing within that hour; null when there was none
+--   hour_ns             int64      start of the UTC hour, in nanoseconds since the epoch
+--   last_listing_at     timestamp  time of the last full listing within that hour; null when there was none
 --   last_listing_at_ns  int64      the same in nanoseconds since the epoch
---   recorded_at         timestamp  the last full listing within that hour whose absences are recorded; null when there
---                                  was none
---   recorded_at_ns      int64      the same in nanoseconds since the epoch
---   unrecorded_at_ns    int64      the last full listing within that hour whose absences are not recorded because an
---                                  older version of alloclog ingested it, in nanoseconds since the epoch; null when
---                                  there was none
---   partial_at_ns       int64      the last document within that hour that is not a full listing, in nanoseconds since
---                                  the epoch; null when there was none
---   largest_index       int64      the largest X-Nomad-Index of these full listings; null when none has one
---   unnumbered_at_ns    int64      the last full listing without an X-Nomad-Index, in nanoseconds since the epoch; null
+--   recorded_at         timestamp  time of the last full listing within that hour whose absences are recorded; null
 --                                  when there was none
+--   recorded_at_ns      int64      the same in nanoseconds since the epoch
+--   unrecorded_at_ns    int64      time of the last full listing within that hour whose absences are not recorded
+--                                  because an older version of alloclog ingested it, in nanoseconds since the epoch;
+--                                  null when there was none
+--   partial_at_ns       int64      time of the last document within that hour that is not a full listing, in
+--                                  nanoseconds since the epoch; null when there was none
+--   largest_index       int64      the largest X-Nomad-Index of the full listings within that hour; null when none has
+--                                  an index
+--   unnumbered_at_ns    int64      time of the last full listing within that hour without an X-Nomad-Index, in
+--                                  nanoseconds since the epoch; null when there was none
 
 WITH dated_documents AS (
   SELECT s.region, s.namespace AS listed_namespace, s.observed_at, s.observed_at_ns, s.nomad_index,

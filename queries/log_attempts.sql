@@ -6,7 +6,7 @@
 --   region    string  region given by `--region`; empty without it
 --   alloc_id  string  allocation ID
 --   task      string  task name
---   attempts  int64   runs with a known attempt and events in logs, but none in task_events
+--   attempts  int64   runs with a known attempt that have events in logs, but no events in task_events
 
 WITH logged_attempts AS (
   SELECT DISTINCT region, alloc_id, task, attempt

@@ -1,7 +1,7 @@
 -- log_gaps: Which gaps between the windows of a task do lines of logs fill, and which do they close?
 --
 -- One row is one gap before a window, or the time after the last window, of a task that a log names. The counters of
--- the windows around a gap say how many restarts the gap holds. If lines of logs show more restarts, the lines
+-- the windows around a gap say how many restarts happened in the gap. If lines of logs show more restarts, the lines
 -- contradict the counters and are left out. The gap is closed if the lines show exactly that number, and the log
 -- reports the last event before the gap and the first event after it. The gap before the first window also needs a
 -- `Received` as its first line. A gap where the client lost its state (new_life) is never closed. The counter counts
@@ -12,7 +12,7 @@
 --   alloc_id       string  allocation ID
 --   task           string  task name
 --   window_no      int64   number of the window after the gap; the number of windows plus 1 after the last window
---   is_tail        bool    whether it is the time after the last window, which no counter counts
+--   is_tail        bool    whether it is the time after the last window; no counter includes the restarts of that time
 --   restarts       int64   restarts in the gap, by the counters around it; null after the last window, or if the
 --                          counters do not show the number
 --   lines          int64   events in the gap that only logs show
@@ -24,7 +24,7 @@
 --                          counter says; false after the last window, where no counter excludes a missing Restarting
 --   is_closed      bool    whether lines of logs close it, see above; false after the last window
 --   is_torn        bool    whether lines are missing in the gap although the logs of the node neither begin nor end
---                          there
+--                          within it
 
 WITH lines_by_gap AS (
   SELECT region, alloc_id, task, window_no, COUNT(*) AS lines,
@@ -75,7 +75,7 @@ WITH lines_by_gap AS (
   FROM windows_so_far
   WHERE window_no = windows
   UNION ALL
-  -- Tasks without a window.
+  -- For a task without a window, the whole time is one gap.
   SELECT region, alloc_id, task, window_no, 0 AS is_new_life, CAST(NULL AS BIGINT) AS next_ns,
          CAST(NULL AS BIGINT) AS previous_ns, CAST(NULL AS BIGINT) AS restarts, 1 AS is_tail
   FROM lines_by_gap

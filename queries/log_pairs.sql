@@ -4,11 +4,11 @@
 -- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay, and the
 -- event comes before the line. Where a source lacks the code, signal or delay, only the type must be the same. Each
 -- line is paired with the earliest such event that no earlier line was paired with. So each line and each event is in
--- one pair at most. No pair spans a pause of more than two seconds without lines and events of this kind, since a
--- client writes a line within a second of its event.
--- An event has several lines if several loggers of an agent wrote it, such as its log file and the monitor of a debug
--- bundle. Their times differ a little. If an event has lines of several forms, only those of the most frequent form
--- count. Equal lines of one form that are less than 5 ms apart count once.
+-- one pair at most. A client writes a line within a second of its event. So no pair spans a pause of more than two
+-- seconds without lines and events of the same kind.
+-- An event has several lines if several loggers of an agent wrote it, such as the log file of the agent and the monitor
+-- of a debug bundle. The times of these lines differ a little. If an event has lines of several forms, only its lines
+-- of the most frequent form count. Equal lines of one form that are less than 5 ms apart count once.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -20,7 +20,7 @@
 --   logged_at_ns     int64      the same in nanoseconds since the epoch, truncated to precision_ns
 --   precision_ns     int64      unit of logged_at_ns in nanoseconds
 --   event_type       string     Nomad's spelling, an open set
---   ordinal          int32      number among equal lines of one time
+--   ordinal          int32      number of the line among equal lines with the same time
 --   fails_task       bool       whether the event marks the task as failed
 --   exit_code        int64      exit code; null except on Terminated
 --   signal           int64      number of the signal that ended the process, 0 for none; null except on Terminated
@@ -57,8 +57,8 @@ WITH lines_with_class AS (
   JOIN logged_tasks AS t ON t.alloc_id = e.alloc_id AND t.task = e.task
   WHERE e.event_at_ns IS NOT NULL
 ), all_items AS (
-  -- The time of a line is cut to a unit. Items are ordered by the end of that unit plus 1 ms, so that a line comes
-  -- after its event.
+  -- The time of a line is cut to a unit. A line is placed at the end of that unit plus 1 ms, so that it comes after its
+  -- event.
   SELECT alloc_id, task, type_name, exit_order, signal_order, delay_order, 1 AS is_line, form, ordinal, hash_order,
          logged_at_ns + precision_ns + 1000000 AS item_ns, logged_at_ns, node_order
   FROM lines_once
@@ -123,8 +123,8 @@ WITH lines_with_class AS (
                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS balance
   FROM items_of_best_form
 ), items_with_surplus AS (
-  -- The balance is the number of lines minus the number of events so far. Its maximum, if above 0, is the number of
-  -- lines so far that found no event.
+  -- The balance is the number of lines minus the number of events so far. Its maximum so far, if above 0, is the number
+  -- of lines so far that have no event.
   SELECT *, MAX(balance) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order, cluster_no
                                ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order
                                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS surplus

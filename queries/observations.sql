@@ -1,19 +1,20 @@
 -- observations: Until when was each region observed?
 --
 -- One row is one region.
--- In a lake, a document whose time is more than an hour after its ingest is not trusted: a clock was ahead. In all
--- views, "newest observation" and "now" mean observed_at of this view; documents and sightings after it are ignored.
+-- In a lake, a document whose time is more than an hour after its ingest is not trusted, because a clock was ahead. In
+-- all views, "newest observation" and "now" mean observed_at of this view; documents and sightings after it are
+-- ignored.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
---   observed_at     timestamp  the newest trusted observation
+--   observed_at     timestamp  time of the newest trusted observation
 --   observed_at_ns  int64      the same in nanoseconds since the epoch
 --   is_lower_bound  bool       whether that time is only the newest CreateTime of a document without a ModifyTime
 --                              (before Nomad 0.7.1); the region was observed then or later
---   untrusted       int64      documents with a later time that is not trusted
+--   untrusted       int64      number of documents whose time is not trusted
 --   index_order     string     whether X-Nomad-Index of full listings rises with time: `kept` if it does; `doubtful` if
---                              one is below an earlier one; `lost` if the largest of an hour is below that of an
---                              earlier hour, as after a restore of the cluster
+--                              the index of a listing is below that of an earlier listing; `lost` if the largest index
+--                              of an hour is below that of an earlier hour, as after a restore of the cluster
 
 WITH dated_documents AS (
   SELECT region, observed_at, observed_at_ns, observed_from, is_full_listing, nomad_index,

@@ -13,7 +13,7 @@
 --   task             string     task name
 --   node_id          string     client node ID; null if neither a source nor the path of a log has it
 --   is_listed        bool       whether a source shows the allocation
---   line_no          int64      number of the line among those of the task, in order
+--   line_no          int64      number of the line among the lines of the task, in order
 --   window_no        int64      number of the window before which it happened, as in windows; the number of windows
 --                               plus 1 if it happened after the last window
 --   attempt          int64      which run of the task it belongs to; null if not known, because a Restarting may be
@@ -25,7 +25,8 @@
 --                               time after the last window
 --   is_torn          bool       whether lines are missing in the middle of its log, so that any event may have happened
 --                               before it (see log_gaps)
---   place_ns         int64      place of the event among the others, as a time in nanoseconds since the epoch
+--   place_ns         int64      time that gives the event its place among the other events of the task, in nanoseconds
+--                               since the epoch
 --   is_late          bool       whether it is a Killing at the same place as a Not Restarting, so that it comes after
 --                               that event
 --   logged_at        timestamp  when the client wrote the line, by its clock: shortly after the event
@@ -35,8 +36,8 @@
 --   fails_task       bool       whether the event marks the task as failed
 --   exit_code        int64      exit code; null except on Terminated
 --   signal           int64      number of the signal that ended the process, 0 for none; null except on Terminated
---   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, as logs do not contain
---                               it
+--   oom_killed       bool       true where Docker's exit message says `OOM Killed`; else null, because logs do not
+--                               contain this field
 --   restart_reason   string     reason in a Restarting, Not Restarting or Restart Signaled: why the task is or is not
 --                               restarted; null on other types, and where Nomad omits the reason, as it does with
 --                               `Restart within policy`

@@ -7,12 +7,13 @@
 -- updated (another version of the job).
 -- Nomad writes the replaced allocation into the tracker when it reschedules, and when the node of that allocation is
 -- disconnected, but never when the node is down. An allocation in the tracker that failed, and was lost only later, was
--- therefore rescheduled. The reason is null if the two cases cannot be told apart: the replaced allocation was not seen
--- afterwards, or it failed and was updated after it was replaced.
--- Without the tracker, the reason is null if the replaced allocation is lost, and was told to migrate or has an older
--- version of the job. It is also null if that allocation was lost only after it was replaced; but the reason is lost if
--- it names this one as the next and both have the same version, since no other reason is left. Finally, it is null if
--- the replaced allocation failed or is not needed any more, since it may have been lost, replaced and seen again.
+-- therefore rescheduled. The reason is null if a reschedule and a disconnected node cannot be told apart. This happens
+-- if the replaced allocation was not seen after its replacement, or if it failed and was updated after its replacement.
+-- If the tracker does not name the replaced allocation, the reason is null in three cases. First, the replaced
+-- allocation is lost, and it was told to migrate or has an older version of the job. Second, it was lost only after it
+-- was replaced. In this case, the reason is lost if its next_allocation is this one and both have the same version of
+-- the job, since no other reason is left. Third, it failed or is not needed any more, since it may have been lost,
+-- replaced and seen again.
 -- The period selects rows by replaced_at.
 --
 -- Exported: yes
@@ -30,12 +31,13 @@
 --   datacenter         string     data centre of that node; null if no source lists nodes
 --   previous_alloc_id  string     allocation that it replaces
 --   previous_node_id   string     node of that allocation; null if no source shows it
---   reason             string     preempted, rescheduled, lost, migrated or updated; null if no row shows it
+--   reason             string     preempted, rescheduled, lost, migrated or updated; null if the stored rows do not
+--                                 show it
 --   replaced_at        timestamp  when this one was created, by the server's clock
 --   replaced_at_ns     int64      the same in nanoseconds since the epoch
---   recovery_seconds   double     time from the last end of a task of the replaced allocation, or from the creation of
---                                 this one if the creation is earlier, until the first start of a task of this one;
---                                 null when not known
+--   recovery_seconds   double     time until the first start of a task of this allocation. The time begins at the last
+--                                 end of a task of the replaced allocation, or at the creation of this allocation if
+--                                 that is earlier; null when not known
 
 WITH previous_by_replacement AS (
   SELECT region, next_allocation, MAX(alloc_id) AS previous_alloc_id
@@ -43,7 +45,7 @@ WITH previous_by_replacement AS (
   WHERE next_allocation IS NOT NULL
   GROUP BY region, next_allocation
 ), allocations_with_floats AS (
-  -- Times that went through a float equal exact ones only as floats.
+  -- A time that went through a float equals the exact time only if both are compared as floats.
   SELECT *, CAST(created_at_ns AS DOUBLE) AS created_at_float, CAST(modified_at_ns AS DOUBLE) AS modified_at_float
   FROM allocations
 ), replacements AS (
@@ -79,7 +81,8 @@ WITH previous_by_replacement AS (
                        THEN CASE WHEN NOT COALESCE(e.last_end_ns > r.created_at_ns
                                                    OR o.modified_at_float > r.created_at_float, FALSE)
                                    THEN 'rescheduled' END
-                     -- It did not fail: it was replaced while its node was disconnected, and was lost or came back.
+                     -- The replaced allocation did not fail. It was replaced while its node was disconnected, and then
+                     -- was lost or came back.
                      WHEN o.client_status = 'lost' OR o.desired_status = 'stop' OR o.next_allocation = r.alloc_id
                        OR o.modified_at_float > r.created_at_float
                        THEN CASE WHEN e.has_failed = 0 THEN 'lost' END END
@@ -93,7 +96,8 @@ WITH previous_by_replacement AS (
                 OR o.desired_description LIKE '%unknown since its node is disconnected%'
                 -- Nomad creates the replacement when it finds the allocation lost, or later.
                 THEN CASE WHEN COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN NULL
-                          -- Since 0.8, Nomad writes both next_allocation and the flag for a migration.
+                          -- Since 0.8, Nomad sets next_allocation, and desired_migrate for a migration. So this was not
+                          -- a migration.
                           WHEN o.client_status = 'lost' AND o.next_allocation = r.alloc_id
                             AND o.job_version = r.job_version THEN 'lost'
                           WHEN NOT COALESCE(o.client_status IN ('lost', 'unknown')

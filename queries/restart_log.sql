@@ -1,36 +1,37 @@
 -- restart_log: When was each task restarted, and why?
 --
--- One row is one restart of a task whose Restarting event was seen, or several restarts whose events were not seen: all
--- that one version of the allocation is the first to count.
+-- One row is one restart whose Restarting event was seen, or a number of restarts whose events were not seen. In the
+-- latter case, the row has all such restarts that one version of the allocation is the first to count.
 -- A seen restart has the time of its event. Restarts that were not seen happened after the last version with a lower
--- counter; without such a version, after the creation of the allocation. Three times are not earlier than these
--- restarts: the time of the first version that counts them, the last_restart_at of that version, and the first event of
--- the window before which they were lost, because that event belongs to a later attempt. The row has the earliest of
--- the three times. A time by the client's clock counts only if it lies between the two versions.
--- The sum of the column `number` over the rows of a task is its largest counter plus the restarts that logs show after
--- its last window. It is never below the number of seen restarts. If the client lost its state (the task shows a new
--- life, or more restarts are seen than counted), seen and counted restarts cannot be told apart, and there may have
--- been more. If a task has no counter, `number` is 0.
+-- counter. If no version has a lower counter, they happened after the creation of the allocation. Three times are not
+-- earlier than these restarts: the time of the first version that counts them; the last_restart_at of that version; and
+-- the first event of the window before which they were lost, because that event belongs to a later attempt. The row has
+-- the earliest of the three times. A time by the client's clock is used only if it lies between the two versions.
+-- The sum of the column `number` over the rows of a task is the largest counter of the task, plus the restarts that
+-- logs show after its last window. The sum is never below the number of seen restarts. If the client lost its state
+-- (the task shows a new life, or more restarts are seen than counted), seen and counted restarts cannot be told apart,
+-- and there may have been more. If a task has no counter, `number` is 0.
 -- Of the events before a restart, the newest one that ended the run determines the cause. After a Restart Signaled, a
--- Terminated gives health, user or change. Otherwise, a failure gives oom; start_failure if its class is driver,
--- artifact, template, hook or validation and the event is not a Terminated; else failure. A Terminated with exit code 0
--- gives clean_exit, and all other events give unknown. If the events directly before a Terminated are lost, the cause
--- is unknown unless memory ran out, since a health check may have ended the run. It is also unknown if only a log shows
--- the Terminated, with exit code 137 and no signal, since memory may have run out.
+-- Terminated gives health, user or change. Otherwise, a failure of class oom gives oom. A failure of class driver,
+-- artifact, template, hook or validation gives start_failure if the event is not a Terminated. Any other failure gives
+-- failure. A Terminated with exit code 0 gives clean_exit, and all other events give unknown. If the events directly
+-- before a Terminated are lost, a health check may have ended the run. The cause is then unknown, unless memory ran
+-- out. The cause is also unknown if only a log shows a Terminated with exit code 137 and no signal, since memory may
+-- have run out.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
 --   alloc_id         string     allocation ID, unique within its region
 --   task             string     task name
 --   attempt          int64      which run of the task the restart ended; null if not known, or for several restarts
---   restarted_at     timestamp  when Nomad decided on the restart, by the client's clock; for restarts that were not
---                               seen, the time before which Nomad did so, by the server's or the client's clock; null
---                               if not known
+--   restarted_at     timestamp  when Nomad decided on the restart, by the client's clock. For restarts that were not
+--                               seen, this is the time before which Nomad decided on them, by the server's or the
+--                               client's clock; null if not known
 --   restarted_at_ns  int64      the same in nanoseconds since the epoch
 --   not_before_ns    int64      for restarts that were not seen, the time after which Nomad decided on them, by the
 --                               server's clock, in nanoseconds since the epoch; null if not known, and for a seen
 --                               restart
---   number           int64      number of counted restarts in this row
+--   number           int64      number of restarts in this row; 0 if the task has no counter
 --   is_seen          bool       whether its event was seen
 --   origin           string     `api`, or `log` if only logs of agents show its event; null when it was not seen
 --   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null when it
@@ -108,7 +109,8 @@ WITH deciding_events AS (
   FROM versions_with_rise
   WHERE rise > 0
 ), rises_with_begin AS (
-  -- A version with a lower counter is later than the creation; if it has no time, the creation is the bound.
+  -- A version with a lower counter is later than the creation of the allocation. If that version has no time, the
+  -- creation is the bound.
   SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
   FROM counter_rises AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
@@ -128,7 +130,7 @@ WITH deciding_events AS (
   FROM seen_restarts
   GROUP BY region, alloc_id, task
 ), losses_by_task AS (
-  -- If the client lost its state, the counter minus the seen restarts is the least possible number.
+  -- If the client lost its state, the counter minus the seen restarts is the smallest possible number of lost restarts.
   SELECT c.region, c.alloc_id, c.task, c.restarts,
          COALESCE(c.lost_restarts, c.restarts - COALESCE(s.seen, 0)) AS lost_restarts
   FROM coverage AS c
@@ -140,8 +142,8 @@ WITH deciding_events AS (
   FROM losses_by_task AS c
   LEFT JOIN window_losses AS w ON w.region = c.region AND w.alloc_id = c.alloc_id AND w.task = c.task
 ), tasks_with_method AS (
-  -- If no restart was seen, every rise of the counter consists of lost restarts. Else, the lost restarts that no window
-  -- shows may have happened at any time.
+  -- If no restart was seen, every rise of the counter consists of lost restarts. Otherwise, the lost restarts that no
+  -- window shows may have happened at any time.
   SELECT *,
          CASE WHEN lost_restarts IS NULL OR (lost_restarts = restarts AND placed_losses = 0) THEN 1
               ELSE 0 END AS is_by_rise

@@ -1,14 +1,14 @@
--- restarts: How often were tasks restarted, why, and how much of it was not seen?
+-- restarts: How often were tasks restarted, why, and how many restarts were not seen?
 --
 -- One row is one group of tasks.
--- A restart is one that Nomad counted: for each task its largest Restarts counter within the period, whether or not the
--- events were seen. A seen restart has the time of its event, the others that of restart_log. Restarts of a task with a
--- counter are never fewer than those seen; if its client lost its state, they are the fewest possible.
--- The columns cause_* add up to restarts_seen. A task counts if its life reaches into the period, or may do so because
--- it is not known when the task was last seen. Allocations whose tasks are not known are left out. A reschedule makes a
--- new allocation and is not a restart. Of the events before a restart, the newest one that ended the run determines the
--- cause: health, user or change (template, Vault, identity) for a Terminated after a Restart Signaled; otherwise the
--- cause follows from the failure.
+-- The view counts restarts by Nomad's Restarts counter, whether or not their events were seen. The period selects
+-- restarts by their time in restart_log, which for a seen restart is the time of its event. A task with a counter never
+-- has fewer restarts than were seen. If its client lost its state, the number is the smallest possible one.
+-- The columns cause_* add up to restarts_seen. A task counts if it existed within the period. It also counts if it may
+-- have existed then, because it is not known when it was last seen. Allocations whose tasks are not known are left out.
+-- A reschedule makes a new allocation and is not a restart. Of the events before a restart, the newest one that ended
+-- the run determines the cause. For a Terminated after a Restart Signaled, the cause is health, user or change
+-- (template, Vault, identity). Otherwise, the cause follows from the failure.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -20,23 +20,23 @@
 --   task                   string     task name
 --   allocations            int64      allocations
 --   tasks                  int64      tasks
---   restarts               int64      restarts by Nomad's counters, plus those that logs show after the last counter;
---                                     for a task with more seen restarts than that, the seen ones; null if no task has
---                                     a counter (before Nomad 0.6)
+--   restarts               int64      restarts by Nomad's counters, plus the restarts that logs show after the last
+--                                     counter. If a task has more seen restarts than that, its seen restarts count
+--                                     instead; null if no task has a counter (before Nomad 0.6)
 --   restarts_seen          int64      restarts whose event was seen
 --   lost_restarts          int64      counted restarts whose event was not seen; null if that number is known for no
 --                                     task
 --   uncounted_tasks        int64      tasks whose lost_restarts are not known: they have no counter, or the client lost
 --                                     its state
---   cause_failure          int64      restarts seen after a failed run
---   cause_clean_exit       int64      restarts seen after an exit with 0
---   cause_oom              int64      restarts seen after memory ran out
---   cause_start_failure    int64      restarts seen after the driver, an artifact, a template, a hook or validation
+--   cause_failure          int64      seen restarts after a failed run
+--   cause_clean_exit       int64      seen restarts after an exit with code 0
+--   cause_oom              int64      seen restarts after memory ran out
+--   cause_start_failure    int64      seen restarts after the driver, an artifact, a template, a hook or validation
 --                                     kept the task from starting
---   cause_user             int64      restarts seen that a user requested
---   cause_change           int64      restarts seen for a change of a template, Vault token or identity
---   cause_health           int64      restarts seen for a failed health check
---   cause_unknown          int64      restarts seen without an event that shows the cause
+--   cause_user             int64      seen restarts that a user requested
+--   cause_change           int64      seen restarts because a template, Vault token or identity changed
+--   cause_health           int64      seen restarts because a health check failed
+--   cause_unknown          int64      seen restarts without an event that shows the cause
 --   task_days              double     time that the tasks lived within the period, in days: from their creation to
 --                                     their end, or until they were last seen; null if one of these times is not known
 --                                     for a task (last_seen_at of task_states is null)
@@ -49,7 +49,7 @@ WITH tasks_with_life AS (
   SELECT s.*, c.restarts AS largest_counter, c.lost_restarts,
          COALESCE(s.created_at_ns, s.ended_at_ns, s.last_known_at_ns, 0) AS from_ns,
          COALESCE(s.ended_at_ns, s.last_known_at_ns, s.created_at_ns, 0) AS to_ns,
-         -- The document that last showed the allocation is of the same UTC hour as last_known_at.
+         -- If last_seen_at is not known, it lies in the same UTC hour as last_known_at.
          CASE WHEN s.ended_at_ns IS NULL AND s.last_seen_at_ns IS NULL THEN 3600000000000 ELSE 0 END AS unsure_ns,
          CASE WHEN s.created_at_ns IS NULL THEN 1 ELSE 0 END AS is_begin_unknown,
          CONCAT(s.region, '/', s.alloc_id) AS alloc_key

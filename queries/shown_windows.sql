@@ -2,15 +2,16 @@
 --
 -- One row is one window of events that one state of a task shows.
 -- Windows are ordered by modify_index, never by the time of their observation. Windows of one index are ordered by
--- modified_at; then those without a counter come first, and the last and first events decide the rest. Nomad keeps ten
--- events of a task: a window of ten or more is full, and only earlier windows show what preceded it. A window joins the
--- previous window if its first (attempt, time) is not after the last (attempt, time) of the previous window, and it
--- shows no new life of the task. A full window never joins the previous one if only one of the two has attempts; a
--- window that is not full may. Placeholders have no window.
--- The lives of a task are mixed if its client lost its state, or two runners of one allocation wrote in turn (Nomad up
--- to 0.8), and the events of these lives cannot be separated. Windows show that in three cases: a window after a gap
+-- modified_at. If that is equal too, windows without a counter come first, and the last and first events decide the
+-- rest. Nomad keeps ten events of a task, so a window of ten or more events is full: only earlier windows show the
+-- events before it. A window joins the previous window if its first (attempt, time) is not after the last (attempt,
+-- time) of the previous window, and it shows no new life of the task. If only one of the two windows has attempts,
+-- their attempts cannot be compared: then a full window does not join the previous window, and a window that is not
+-- full does. Placeholders have no window.
+-- A task has several lives if its client lost its state, or if two runners of one allocation wrote in turn (Nomad up to
+-- 0.8). The lives are mixed if their events cannot be separated. Windows show this in three cases: a window after a gap
 -- begins before the previous one ends; a window after a new life begins before that life; or more restarts are seen
--- than counted, but no window shows a new life. A clock that was set back looks the same.
+-- than counted, but no window shows a new life. If a clock was set back, windows may look the same as with mixed lives.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
@@ -30,10 +31,10 @@
 --                              with `Received` and have as many `Restarting` events as their counters say
 --   after_gap       bool       whether it does not join the window before it
 --   new_life        bool       whether it shows that the client lost its state and began the task anew. One of these is
---                              enough: its counter is below that of an earlier window; it is not full, and begins with
---                              the first run and later than the previous window; its first attempt is lower than the
---                              last attempt of the previous window, although its first time is later than the last time
---                              of that window
+--                              enough: its counter is below that of an earlier window; it is not full, begins with the
+--                              first run, and begins later than the previous window began; its first attempt is lower
+--                              than the last attempt of the previous window, although its first time is later than the
+--                              last time of that window
 --   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
 --   stored_events   int64      stored events from its first to its last (attempt, time). This number differs from
 --                              window_events if a clock was changed or the client lost its state; null if the first or
@@ -81,8 +82,8 @@ WITH state_windows AS (
          MIN(has_attempts) OVER (PARTITION BY region, alloc_id, task) AS all_have_attempts
   FROM windows_of_crowded_tasks
 ), comparable_windows AS (
-  -- If the times of a document went through a float, all times of the task are compared as floats: the exact and the
-  -- rounded time of one event are equal as floats.
+  -- If the times of a document went through a float, all times of the task are compared as floats, so that the exact
+  -- and the rounded time of one event are equal.
   SELECT *,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(first_ns AS DOUBLE) AS BIGINT) ELSE first_ns END AS first_place,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(last_ns AS DOUBLE) AS BIGINT) ELSE last_ns END AS last_place

@@ -1,9 +1,9 @@
--- start_latency: How long do first starts take, when those that still wait are counted too?
+-- start_latency: How long do first starts take, when tasks that still wait are counted too?
 --
 -- One row is one measure of one group of tasks: setup_to_started (the task's own setup) or created_to_started.
 -- Quantiles are Kaplan-Meier estimates over tasks whose origin (the setup, the creation) is known. Waiting tasks are
 -- censored when last seen, and stopped tasks when stopped. Tasks that failed before they started stay at risk for ever.
--- Starts come before censorings at the same time. Without censored tasks, a quantile is the nearest-rank one. A
+-- A start comes before a censoring at the same time. Without censored tasks, a quantile is the nearest-rank one. A
 -- quantile is null if it is not reached because too many tasks have not started. It is also null if it depends on how
 -- long a task waited, and the time when that task was last seen is not known. Counts include tasks without a known
 -- origin. The period selects rows by created_at.
@@ -21,15 +21,16 @@
 --   started               int64   tasks whose first start is in view
 --   waiting               int64   tasks that had neither started nor ended when last seen
 --   failed_before_start   int64   tasks that failed before they started
---   stopped_before_start  int64   tasks that ended otherwise before they started
+--   stopped_before_start  int64   tasks that ended in another way before they started
 --   unknown               int64   tasks whose first start is not in view
 --   waits_unsure          int64   waiting tasks for which the time when last seen is not known (last_seen_at is null)
---   p50_seconds           double  time within which half of the tasks start; null if they do not, or it is not known
+--   p50_seconds           double  time within which half of the tasks start; null if fewer start, or if the time is not
+--                                 known
 --   p90_seconds           double  the same for 90 of 100
 --   p95_seconds           double  the same for 95 of 100
 --   p99_seconds           double  the same for 99 of 100
---   min_seconds           double  shortest seen; null when there is none
---   max_seconds           double  longest seen; null when there is none
+--   min_seconds           double  shortest time to a start; null when there is none
+--   max_seconds           double  longest time to a start; null when there is none
 
 WITH measured_starts AS (
   SELECT *, 'created_to_started' AS measure, created_at_ns AS origin_ns

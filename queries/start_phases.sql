@@ -4,12 +4,13 @@
 -- has no row.
 -- Quantiles are nearest-rank over the tasks that show both ends of the phase, whether they started or not. The phases
 -- show where time is spent; start_latency shows how long starts take in all. The phases, as in starts:
---   created_to_received  from the server's placement to the client (two clocks: may be negative)
+--   created_to_received  from the server's placement to the client (measured with two clocks, so it may be negative)
 --   received_to_setup    waiting for other tasks of the allocation and for its hooks
 --   setup_to_started     the task's own setup
 --   artifact             within the setup: fetching artifacts
 --   image                within the setup: fetching the driver's image
---   created_to_healthy   from the placement until the deployment found the allocation healthy (two clocks)
+--   created_to_healthy   from the placement until the deployment found the allocation healthy (measured with two
+--                        clocks)
 -- The period selects rows by created_at.
 --
 -- Exported: yes
@@ -22,9 +23,9 @@
 --   task         string  task name; null for allocations whose tasks are not known
 --   phase        string  see above
 --   samples      int64   tasks that show both ends of it
---   p50_seconds  double  median: half of these took no longer
---   p95_seconds  double  95 of 100 took no longer
---   max_seconds  double  longest of these
+--   p50_seconds  double  median: the phase took no longer in half of these samples
+--   p95_seconds  double  the same for 95 of 100 samples
+--   max_seconds  double  longest time of these samples
 
 WITH phases_of_starts AS (
   SELECT *, 'created_to_received' AS phase, created_to_received_seconds AS seconds FROM starts

@@ -1,10 +1,10 @@
 -- task_states: In which state was each task last seen?
 --
 -- One row is one task of one allocation; an allocation whose tasks no source names has one row with a null task.
--- The state is that of the newest version that shows one: the largest modify_index or, if a restored cluster used that
--- index again, the later modified_at. If several rows show that version, a value wins over null. If Nomad shows only a
--- placeholder for a task that never ran, or only the resources of the allocation name the task, the columns from state
--- to ended_at are null.
+-- The state is that of the newest version that shows a state: the version with the largest modify_index. If a restored
+-- cluster used that index again, the version with the later modified_at is the newest. If several rows show the newest
+-- version, a value wins over null. If Nomad shows only a placeholder for a task that never ran, or only the resources
+-- of the allocation name the task, the columns from state to ended_at are null.
 --
 -- Exported: yes
 -- Columns:
@@ -29,8 +29,8 @@
 --   last_restart_at_ns  int64      the same in nanoseconds since the epoch
 --   started_at          timestamp  latest start, by the client's clock; not the first one
 --   started_at_ns       int64      the same in nanoseconds since the epoch
---   finished_at         timestamp  first end, by the client's clock, as served: never cleared, so it may precede
---                                  started_at
+--   finished_at         timestamp  first end, by the client's clock, as Nomad serves it. Nomad never clears it, so it
+--                                  may precede started_at
 --   finished_at_ns      int64      the same in nanoseconds since the epoch
 --   ended_at            timestamp  finished_at if it is the final end: the task is dead, or its allocation is complete
 --                                  or failed; null otherwise. In a lost or unknown allocation, only a dead task has a
@@ -67,7 +67,8 @@ WITH state_rows AS (
            OVER (PARTITION BY region, alloc_id, task) AS newest_modified_ns
   FROM rows_with_newest_version
 ), rows_marked_newest AS (
-  -- If the times of a document went through a float, its modified_at equals the exact one only as a float.
+  -- If the times of a document went through a float, its modified_at is rounded. It equals the exact modified_at only
+  -- if both are compared as floats.
   SELECT *,
          is_newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))

@@ -2,14 +2,14 @@
 --
 -- One row is one event of one task.
 -- The order is: attempt, time, the causal rank of the type (Received, Task Setup, others by name, Started, Restart
--- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal, then the other columns, so the order
--- of rows in task_events has no effect. Attempts are ignored, and time alone orders a task, in two cases: a source
--- without counters left the attempt of an event unknown; or attempts mean nothing, since the task shows a new life or
--- its lives are mixed (see windows). An event whose time went through a float is left out if the same event is stored
--- with its exact time. A kill is under way from a Killing until the next Terminated, Received or Task Setup. A Killing
--- after Not Restarting or Killed has no meaning (Nomad before 1.10.3).
+-- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal, then the other columns. So the order of
+-- rows in task_events has no effect. Attempts are ignored, and time alone orders a task, in two cases: a source without
+-- counters left the attempt of an event unknown; or attempts mean nothing, because the task shows a new life or its
+-- lives are mixed (see windows). An event whose time went through a float is left out if the same event is stored with
+-- its exact time. A kill is under way from a Killing until the next Terminated, Received or Task Setup. Nomad before
+-- 1.10.3 may write a Killing after Not Restarting or Killed, which has no meaning (is_void).
 -- An event that only logs show (origin `log`, see recovered_events) has the time of its line, and its place follows
--- from least_attempt and place_ns; a Killing that is_late comes last at its place. Events of allocations that no
+-- from least_attempt and place_ns; a Killing with is_late comes last at its place. Events of allocations that no
 -- listing showed are left out.
 --
 -- Columns:
@@ -20,11 +20,11 @@
 --   attempt         int64      which run of the task it belongs to; null if not known, or if attempts mean nothing
 --   run             int64      the same as attempt; if attempts are not all known or mean nothing, 1 plus the number of
 --                              Restarting events and gaps before the event. For an event of a log whose attempt is not
---                              known, least_attempt as a negative number. Always null if lives are mixed or the event
---                              is_torn
+--                              known, least_attempt as a negative number. Always null if lives are mixed, or if is_torn
+--                              of recovered_events is true
 --   origin          string     `api`, or `log` if only logs show it
---   event_at        timestamp  when it happened, by the client's clock; of a log, the time of the line, truncated to
---                              the unit of the log; null when the event has no time
+--   event_at        timestamp  when it happened, by the client's clock. For an event of a log, this is the time of the
+--                              line, truncated to the unit of the log; null when the event has no time
 --   event_at_ns     int64      the same in nanoseconds since the epoch
 --   event_type      string     Nomad's spelling; null when the event has none
 --   fails_task      bool       whether it marks the task as failed
@@ -36,9 +36,9 @@
 --   details         string     the Details map of a Terminated as JSON; null for other types
 --   kill_under_way  bool       whether a kill was under way when it happened
 --   is_void         bool       whether it is a Killing without a meaning
---   restart_signal  string     reason of the latest Restart Signaled of its run, unless a Terminated came between it
---                              and this event: health, user or change (template, Vault, identity); null if there is
---                              none, or run is null
+--   restart_signal  string     reason of the latest Restart Signaled of its run: health, user or change (template,
+--                              Vault, identity). Null if the run has no Restart Signaled, if a Terminated came between
+--                              that event and this one, or if run is null
 --   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null if
 --                              the events before it in its run are lost, or run is null
 --   is_blind        bool       whether the event that caused it may be lost. True for a Terminated without a

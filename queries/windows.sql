@@ -22,10 +22,10 @@
 --   after_gap       bool       whether it does not join the window before it, and lines of logs do not close the gap
 --                              between the two
 --   new_life        bool       whether it shows that the client lost its state and began the task anew. One of these is
---                              enough: its counter is below that of an earlier window; it is not full, and begins with
---                              the first run and later than the previous window; its first attempt is lower than the
---                              last attempt of the previous window, although its first time is later than the last time
---                              of that window
+--                              enough: its counter is below that of an earlier window; it is not full, begins with the
+--                              first run, and begins later than the previous window began; its first attempt is lower
+--                              than the last attempt of the previous window, although its first time is later than the
+--                              last time of that window
 --   lives_mixed     bool       whether the lives of its task are mixed; the same in all windows of a task
 --   stored_events   int64      stored events from its first to its last (attempt, time). This number differs from
 --                              window_events if a clock was changed or the client lost its state; null if the first or

@@ -1,8 +1,8 @@
 //! Runs the views of `queries/` on embedded polars over the Parquet files of a store. Also answers users' queries
 //! over the stored tables and the views.
 //!
-//! The views are portable SQL, and run on polars' SQL front end. This front end deviates from the SQL standard in some
-//! cases, so the module `sql` plans users' queries instead.
+//! The views are portable SQL, and run on polars' SQL front end. That front end deviates from the SQL standard in some
+//! cases, so users' queries are planned by the module `sql` instead.
 //!
 //! Some views are difficult or slow in SQL. Each of them has a native twin, which computes the same rows faster
 //! (`native`).
@@ -66,7 +66,7 @@ pub struct View {
     columns: &'static [&'static str],
 }
 
-/// All files of `queries/`, each after those that it reads. `build.rs` generates the list.
+/// All files of `queries/`, each after the files that it reads. `build.rs` generates the list.
 pub const VIEWS: &[View] = include!(concat!(env!("OUT_DIR"), "/views.rs"));
 
 /// The condition under which the time of a document in `snapshots` is trusted. In a lake, that time may be at most an
@@ -144,8 +144,8 @@ impl Period {
     }
 }
 
-/// Computes views, each after those that it reads, and writes the wanted ones to the store. Relative ends of the
-/// period count back from the newest trusted observed_at in the store's `snapshots`. Every `method` gives the same
+/// Computes views, each after the views that it reads, and writes the requested views to the store. Relative ends of
+/// the period count back from the newest trusted observed_at in the store's `snapshots`. Every `method` gives the same
 /// rows.
 ///
 /// # Errors
@@ -194,7 +194,8 @@ pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
 /// Maximum number of mistakes in one query that are corrected to find a query that runs.
 const MISTAKES: usize = 8;
 
-/// A refusal recommends a query in which only the first mistake is corrected. Replaces that query by one that runs.
+/// Replaces the query that a refusal recommends by a query that runs. In the recommended query, only the first mistake
+/// is corrected, so it may contain other mistakes.
 fn with_query_that_runs(mut refused: Refused, tables: &BTreeMap<String, LazyFrame>, now: Option<i64>) -> Refused {
     for _ in 0..MISTAKES {
         let Some(Ok(query)) = refused.query().map(question::parse) else { break };
@@ -277,9 +278,8 @@ fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     Err(Refused::because(problem.to_owned()).into())
 }
 
-/// Explains why the store has no observation in a period. Returns `None` if the store has an observation in the period.
-/// Also returns `None` if the store has allocations in a document without a time, because this document may have been
-/// observed in the period.
+/// Explains why the store has no observation in a period. `None` if the store has an observation in the period. Also
+/// `None` if it has allocations without an observation time, because these may have been observed in the period.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -292,8 +292,8 @@ pub fn observed_nothing(store: &Store, period: Period) -> Result<Option<String>>
     if store.files(Table::Snapshots.name())?.is_empty() {
         return Ok(None);
     }
-    // A document without a time and without allocations (a list of nodes, an empty list) counts as an observation only
-    // if the period has no bounds.
+    // A document without an observation time and without allocations (a list of nodes, an empty list) counts as an
+    // observation only if the period has no bounds.
     let least = if period.since.is_none() && period.until.is_none() { 0 } else { 1 };
     // An observation at the end of a period shows what happened before that end.
     let sql = format!(
@@ -335,8 +335,8 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
     }
     let mut rows = DataFrame::empty();
     for step in plan.steps()? {
-        // The streaming engine groups by text in half the time and memory. It does not support every join in the other
-        // steps, and crashes on such a join instead of returning an error.
+        // The streaming engine groups by text in half the time and memory. It cannot run the other steps, because it
+        // does not support every join, and crashes instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         let is_final = step.name == plan.view.name;
         let mut frame = context.execute(&step.sql)?;
@@ -379,7 +379,7 @@ fn has_rows(store: &Store, table: Table) -> Result<bool> {
     Ok(rows.limit(1).collect()?.height() > 0)
 }
 
-/// An SQL context with those of the named tables and views that the store has.
+/// An SQL context with the named tables and views. Leaves out names that are not in the store.
 fn context<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<SQLContext> {
     let context = SQLContext::new();
     // A name that is not in the store is a common table expression of the query.
@@ -389,7 +389,7 @@ fn context<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<SQ
     Ok(context)
 }
 
-/// Those of the named tables and views that the store has.
+/// The named tables and views. Leaves out names that are not in the store.
 fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTreeMap<String, LazyFrame>> {
     let mut tables = BTreeMap::new();
     for name in names {

@@ -1,9 +1,8 @@
 //! Pseudonyms for names, so that a result can be given to others.
 //!
-//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Without the key,
-//! nobody can check whether a guessed name belongs to a pseudonym. Equal names have equal pseudonyms, so every count
-//! and every join stays the same. Times, numbers, states, types and other values that are not a name, an ID or a free
-//! text stay unchanged.
+//! A pseudonym is the beginning of an HMAC-SHA-256 of the name, with a key that only the user has. Without the key, a
+//! guessed name cannot be compared with a pseudonym. Equal names have equal pseudonyms, so every count and every join
+//! stays the same. Values that are not a name, an ID or a free text (times, numbers, states, types) stay unchanged.
 
 mod document;
 mod key;
@@ -19,8 +18,8 @@ use uuid::Uuid;
 
 use crate::tables::beginning_of_id;
 
-/// What a name denotes. Names of different kinds have different pseudonyms, even if their texts are equal. So a
-/// pseudonym does not show, for example, that a job has the same name as its namespace.
+/// The kind of object that has a name. Equal texts of two kinds have different pseudonyms. So a pseudonym does not
+/// show, for example, that a job has the same name as its namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum NameKind {
@@ -89,7 +88,7 @@ pub struct Redactor {
 /// A search for the allocations and jobs whose names begin with a text, before the names are replaced.
 struct Search {
     text: String,
-    /// The text as the beginning of an ID without hyphens; `None` if the text cannot be the beginning of an ID.
+    /// The text as the beginning of an ID without hyphens; `None` if it cannot be the beginning of an ID.
     digits: Option<String>,
     /// Names with their pseudonyms.
     found: Mutex<BTreeMap<String, String>>,
@@ -122,7 +121,7 @@ impl Redactor {
         found.unwrap_or_default()
     }
 
-    /// A name of the key, 16 hex digits. It does not reveal the key. Pseudonyms can be compared if their keys have
+    /// A name of the key that does not reveal the key: 16 hex digits. Pseudonyms can be compared if their keys have
     /// equal names.
     pub fn key_name(&self) -> String {
         hex(&self.mac("key", "")[..8])
@@ -145,9 +144,9 @@ impl Redactor {
         format!("{prefix}-{}", base32(&self.mac(prefix, text), NAME))
     }
 
-    /// Replaces the rest of the ID of a job's child, which is `<time>` for a periodic job and `<time>-<digits>` for a
-    /// dispatched job. The time stays, and the digits are replaced by other digits. A text of another form is replaced
-    /// completely.
+    /// The pseudonym of the last part of a child job's ID. That part is `<time>` in the ID of a periodic child, and
+    /// `<time>-<digits>` in the ID of a dispatched child. The time stays, the digits are mapped, and a text of another
+    /// form is replaced.
     fn child(&self, rest: &str) -> String {
         let (time, digits) = rest.split_once('-').unwrap_or((rest, ""));
         let is_time = !time.is_empty() && time.bytes().all(|b| b.is_ascii_digit());
@@ -190,7 +189,7 @@ impl Redactor {
         hex(&self.mac("content", hash)[..16])
     }
 
-    /// The pseudonym of a `text_hash`. Two hashes are equal if and only if their pseudonyms are equal.
+    /// The pseudonym of a `text_hash`: two hashes are equal if and only if their pseudonyms are equal.
     pub fn text_hash(&self, hash: i32) -> i32 {
         let hashes = self.hashes.get_or_init(|| self.permutation());
         u16::try_from(hash).map_or(hash, |hash| hashes[usize::from(hash)].into())

@@ -48,7 +48,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// All formats, beginning with those that programs read.
+    /// All formats. Formats for programs come first.
     pub const ALL: [Format; 7] =
         [Format::Parquet, Format::Csv, Format::Ndjson, Format::Arrow, Format::Json, Format::Markdown, Format::Table];
 
@@ -129,7 +129,8 @@ pub fn plain_schema(store: &Store, name: &str) -> Result<SchemaRef> {
             DataType::Date32 => DataType::Date32,
             DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             DataType::Duration(_) => {
-                let problem = format!("column {} is an interval, which formats write differently", field.name());
+                let problem =
+                    format!("column {} is an interval, and output formats write intervals differently", field.name());
                 let advice = vec!["subtract the `x_at_ns` columns, which gives nanoseconds".to_owned()];
                 return Err(Refused { problem, advice });
             }

@@ -1,6 +1,6 @@
-//! The numbers of a report. They come from the views, and the worst come first.
+//! The numbers of a report, from the views, with the worst rows first.
 //!
-//! Rows and columns are those of the views. A report only selects which of them to show.
+//! A report has the rows and columns of the views, and only selects which of them to show.
 
 pub mod html;
 mod layout;
@@ -72,8 +72,8 @@ pub struct Report {
     pub start_phases: Section,
     /// Batch jobs, most failures first.
     pub job_run_summary: Section,
-    /// Replaced allocations by reason. The columns are reason, reschedules, recovered (how many of the reschedules have
-    /// a known recovery_seconds), and max_recovery_seconds.
+    /// Replaced allocations by reason, with the columns reason, reschedules, recovered (how many of them have a known
+    /// recovery time), and max_recovery_seconds.
     pub reschedules: Section,
 }
 
@@ -82,7 +82,7 @@ pub struct Report {
 pub struct InputSummary {
     /// Number of documents.
     pub documents: u64,
-    /// Number of parts of the input that could not be read.
+    /// Number of places of the input that could not be read.
     pub rejected: u64,
     /// Number of allocations.
     pub allocations: i64,
@@ -164,9 +164,9 @@ pub struct ReportOptions {
     pub top: usize,
 }
 
-/// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`. The pipeline
-/// keeps `recovered_events` because `coverage` reads it. It is not among [`views`], because a run that requests
-/// `recovered_events` accepts logs without a listing as its only input.
+/// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`. [`views`] does
+/// not have `recovered_events`, because a run that requests this view accepts logs without a listing as its only input.
+/// The pipeline nevertheless keeps it, because `coverage` reads it.
 ///
 /// # Errors
 /// When the store cannot be read.

@@ -45,7 +45,7 @@ fn a_page_explains_its_words_and_says_what_it_leaves_out() {
     let (plain, explained) = (page(&[]), page(&["--explain"]));
     for question in [
         "How often were tasks restarted, why",
-        "How long do first starts take, when those that still wait are counted too?",
+        "How long do first starts take, when tasks that still wait are counted too?",
     ] {
         assert!(!plain.contains(question) && explained.contains(question), "{question}");
     }

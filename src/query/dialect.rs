@@ -101,18 +101,19 @@ fn preface(dialect: Dialect) -> &'static str {
              -- tests unless TRINO_HOME names a server; otherwise only parsed as Trino's SQL.\n\
              --\n\
              -- Trino inlines a view wherever it is named, and fails on deeply nested views\n\
-             -- (QUERY_HAS_TOO_MANY_STAGES). So each statistic is a table, stored next to the lake, created after those that it\n\
-             -- reads and current as of then. `alloclog schema --dialect trino --refresh` prints the statements that recompute\n\
-             -- the statistics, without the setup statements. deploy/cron/alloclog-statistics runs them hourly.\n\n"
+             -- (QUERY_HAS_TOO_MANY_STAGES). So each statistic is a table next to the lake, created after the tables that it\n\
+             -- reads. It shows the lake as of its creation. `alloclog schema --dialect trino --refresh` prints the statements\n\
+             -- that recompute the statistics, without the setup statements. deploy/cron/alloclog-statistics runs them\n\
+             -- hourly.\n\n"
         }
         Dialect::Clickhouse => {
             "-- ClickHouse 26.9. The views are run by alloclog's tests. They need a database whose engine is Atomic or Replicated.\n\
              --\n\
-             -- Its planner cannot handle views nested this deep, so each is a table that ClickHouse computes when it is\n\
-             -- created and then at every full hour, after those that it reads. It is empty until its first computation and\n\
-             -- current as of the last one; after an ingest between two computations, views disagree until the next hour.\n\
-             -- system.view_refreshes shows the last refresh and its error. SYSTEM REFRESH VIEW recomputes one view; running\n\
-             -- these statements again recomputes all.\n\
+             -- Its planner cannot handle views nested this deep, so each view is a table. ClickHouse computes it when it is\n\
+             -- created and then at every full hour, after the tables that it reads. A view is empty until its first\n\
+             -- computation, and then shows the lake as of its last computation. If an ingest commits between the\n\
+             -- computations of two views, they disagree until the next hour. system.view_refreshes shows the last refresh\n\
+             -- and its error. SYSTEM REFRESH VIEW recomputes one view; running these statements again recomputes all.\n\
              --\n\
              -- For an S3 lake add the credentials after the location: DeltaLake('https://...', 'key', 'secret').\n\n"
         }
@@ -120,18 +121,18 @@ fn preface(dialect: Dialect) -> &'static str {
             "-- BigQuery, in a dataset named alloclog, with a BigLake connection: replace PROJECT.REGION.CONNECTION with yours.\n\
              -- NOT RUN by alloclog's tests: only parsed as BigQuery's SQL.\n\
              --\n\
-             -- BigQuery limits how deep views nest, so each statistic is a table, created after those it reads. `alloclog schema\n\
-             -- --dialect bigquery --refresh` prints the statements that recompute the statistics; deploy/cron/alloclog-statistics\n\
-             -- runs them hourly.\n\n"
+             -- BigQuery limits how deep views nest, so each statistic is a table, created after the tables that it reads.\n\
+             -- `alloclog schema --dialect bigquery --refresh` prints the statements that recompute the statistics;\n\
+             -- deploy/cron/alloclog-statistics runs them hourly.\n\n"
         }
         Dialect::Snowflake => {
             "-- Snowflake, with an external volume on the lake's location (replace VOLUME) and a catalog integration (replace\n\
              -- DELTA_CATALOG) of CATALOG_SOURCE = OBJECT_STORE, TABLE_FORMAT = DELTA.\n\
              -- NOT RUN by alloclog's tests: only parsed as Snowflake's SQL.\n\
              --\n\
-             -- Snowflake plans a view anew wherever it is named, so each statistic is a table, created after those\n\
-             -- that it reads. `alloclog schema --dialect snowflake --refresh` prints the statements that refresh the lake's tables\n\
-             -- and recompute the statistics; deploy/cron/alloclog-statistics runs them hourly.\n\n"
+             -- Snowflake plans a view again wherever it is named, so each statistic is a table, created after the tables\n\
+             -- that it reads. `alloclog schema --dialect snowflake --refresh` prints the statements that refresh the lake's\n\
+             -- tables and recompute the statistics; deploy/cron/alloclog-statistics runs them hourly.\n\n"
         }
     }
 }

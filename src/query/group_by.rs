@@ -49,7 +49,7 @@ impl fmt::Display for GroupBy {
 }
 
 impl GroupBy {
-    /// The columns that a user may group by: those that every per-task view has.
+    /// The columns that a user may group by. Every per-task view has these columns.
     pub const COLUMNS: [&str; 11] = [
         "region",
         "namespace",

@@ -1,8 +1,8 @@
 //! Plans which views to compute, with the columns that other views need of them, and splits a view into its SELECTs.
 //!
-//! Each common table expression is computed separately, once. The engine would inline it wherever it is named,
-//! recompute it for each filter, and resolve all its columns again for each SELECT above it. For small inputs, this
-//! resolving took longer than everything else.
+//! Each common table expression is computed separately, once. Otherwise, the engine would inline it wherever it is
+//! named, recompute it for each filter, and resolve all its columns again for each SELECT above it. For small inputs,
+//! resolving the columns took longer than everything else.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -71,7 +71,7 @@ pub(super) struct SelectStep {
     pub sql: String,
     /// True if it only groups the rows of one table.
     pub only_groups: bool,
-    /// Earlier steps that this step is the last one to read.
+    /// Earlier steps that no later step reads after this one.
     pub last_use_of: Vec<String>,
 }
 

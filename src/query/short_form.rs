@@ -29,7 +29,8 @@ enum Names {
 
 use Names::{Group, Job, ParentJob, Task, TaskGroup};
 
-/// If a row is one event or one run, the newest come first; in all other views, the worst come first.
+/// If a row is one event, or one run of a task, the newest rows come first. In all other views, the worst rows come
+/// first.
 const FORMS: [Definition; 15] = [
     (
         "allocations",
@@ -169,8 +170,8 @@ impl ShortForm {
         Some(ShortForm { names, columns: columns.to_vec(), order })
     }
 
-    /// The query that selects these columns of a result, in this order. Rows that tie are ordered by
-    /// the columns that identify them.
+    /// The query that selects these columns of a result, with its rows in the order of the short form. Rows that are
+    /// equal in this order are ordered by the columns that identify them.
     pub fn sql(&self, result: &str) -> String {
         let columns: Vec<&str> = self.names.iter().chain(&self.columns).copied().collect();
         let names = self.names.iter().chain(self.columns.iter().filter(|column| **column == "alloc_id"));

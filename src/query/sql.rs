@@ -203,7 +203,7 @@ pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i6
     Err(error.with_query(fallback))
 }
 
-/// A query over the first table that the refused query reads, for an error message without a better recommendation.
+/// A query over the first table that the refused query reads. An error message recommends it if it has no better query.
 fn fallback(query: &Query, tables: &BTreeMap<String, LazyFrame>) -> String {
     let mut first = None;
     let _ = visit_relations(query, |name| {
@@ -253,7 +253,7 @@ impl Planner {
 
     /// Computes a frame.
     fn collect(&self, frame: LazyFrame) -> Result<DataFrame> {
-        // An error that an expression of this module raised comes back as an engine error.
+        // An error that an expression of this module raised arrives here as an engine error.
         frame.collect().map_err(|error| self.failures.take().map_or_else(|| error.into(), Error::from))
     }
 
@@ -276,7 +276,7 @@ impl Planner {
     /// Refuses intervals as result columns, because the output formats write them differently.
     fn check_spans(&self, rows: &Relation) -> Result<()> {
         let Some(span) = rows.columns.iter().find(|column| column.kind == SqlType::Span) else { return Ok(()) };
-        let problem = format!("column {} is an interval, which formats write differently", span.name);
+        let problem = format!("column {} is an interval, and output formats write intervals differently", span.name);
         let advice = "subtract the `x_at_ns` columns, which gives nanoseconds, or take seconds";
         let item = match self.whole.body.as_ref() {
             SetExpr::Select(select) => select.projection.iter().find_map(|item| match item {

@@ -7,7 +7,8 @@ use polars::prelude::DataFrame;
 
 use super::Plan;
 
-/// Maximum size of a cached view in bytes. Up to this size, writing and reading a file would cost more than the memory.
+/// Maximum size of a cached view in bytes. For a smaller view, writing and reading a file would cost more than the
+/// memory.
 const FEW: usize = 64 << 20;
 
 /// The cached views, by name.
@@ -19,9 +20,9 @@ pub struct ViewCache {
 /// A view in the cache. It is not itself a result.
 #[derive(Debug)]
 struct CachedView {
-    /// The rows of the view, after it was computed and if they are small enough.
+    /// The rows of the view; `None` until it is computed, and if it is too large.
     rows: Option<DataFrame>,
-    /// How many views that read this one are not computed yet.
+    /// The number of views that read this view and are not computed yet.
     readers: usize,
 }
 

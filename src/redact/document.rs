@@ -1,4 +1,4 @@
-//! Listings of allocations and nodes with pseudonyms, as JSON: only the fields that tables keep.
+//! Listings of allocations and nodes with pseudonyms, as JSON. They have only the fields that tables keep.
 
 use std::fmt;
 use std::io::{self, Read, Write};

@@ -9,7 +9,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{Redactor, hex};
 use crate::error::{self, Context, Error, Kind};
 
-/// Bytes of a new key, and the least length of the text in a key file.
+/// Number of bytes of a new key, and minimum length of the text in a key file.
 const LENGTH: usize = 32;
 
 impl Redactor {

@@ -1,4 +1,4 @@
-//! Free texts: the parts that views look for, and Nomad's own texts, which contain no names.
+//! Redacts free texts. Keeps the parts by which views classify events, and Nomad's own texts, which contain no names.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;

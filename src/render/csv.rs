@@ -1,4 +1,4 @@
-//! CSV as in RFC 4180: commas, `"` where needed, and a header; but lines end with a line feed.
+//! CSV as in RFC 4180, with commas, `"` where needed, and a header. Unlike in the RFC, lines end with a line feed only.
 //!
 //! alloclog has its own writer for two reasons: no library writes null as an empty cell and an empty text as `""` in
 //! one file, and a text that a spreadsheet would run as a formula must be neutralised.

@@ -7,7 +7,7 @@ use console::{measure_text_width, truncate_str};
 
 use super::text::{Side, TextTable};
 
-/// The width that the column of names must have before other columns may be shown.
+/// Minimum width of the column of names, unless all names are shorter. Other columns are left out to keep this width.
 const NAME: usize = 24;
 
 /// The number of spaces between two columns of a table.
@@ -116,7 +116,7 @@ fn taken(chars: impl Iterator<Item = char>, width: usize) -> String {
     chars.take_while(fits).collect()
 }
 
-/// Wraps a line at spaces to a width. A word that is wider than that is cut.
+/// Wraps a line at spaces to a width. A word that is wider than a line is cut.
 pub fn fold(line: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut taken = 0;

@@ -33,7 +33,7 @@ pub fn write_array(out: impl Write, batches: impl Iterator<Item = Result<RecordB
     Ok(())
 }
 
-/// Escapes characters that control a terminal: JSON itself escapes only those below U+0020.
+/// Escapes characters that control a terminal, because JSON itself escapes only characters below U+0020.
 pub fn escaped(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
@@ -90,8 +90,8 @@ fn write<F: JsonFormat, W: Write>(out: W, batches: impl Iterator<Item = Result<R
     Ok(writer.into_inner())
 }
 
-/// Removes the time zone from timestamps. All are in UTC, and to look up a zone, Arrow would need a time zone
-/// database.
+/// Removes the time zone from timestamps. All timestamps are in UTC. To look up a time zone, Arrow would need a time
+/// zone database.
 fn naive(batch: &RecordBatch) -> Result<RecordBatch> {
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();

@@ -1,5 +1,5 @@
-//! Shows results on a terminal, never wider than the terminal. A result that is too wide is shown vertically if it
-//! has few rows; otherwise columns are left out.
+//! Shows results on a terminal, in lines that are never wider than the terminal. A result that is too wide is shown
+//! vertically if it has few rows; otherwise columns are left out.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
@@ -36,9 +36,9 @@ pub fn whole(store: &Store, name: &str, width: usize) -> Result<Fitted> {
     Ok(lay_out(&read(store, name, text::cell)?, width))
 }
 
-/// Lays out the short form of a result. Its first `names` columns identify a row, and are joined to the last column.
-/// If the terminal is too narrow, the other columns are left out, starting with the last. IDs have eight characters,
-/// and times are in whole seconds.
+/// Lays out the short form of a result. Its first `names` columns identify a row, and are joined into one column, which
+/// comes last. If the terminal is too narrow, the other columns are left out, starting with the last. IDs have eight
+/// characters, and times are in whole seconds.
 ///
 /// # Errors
 /// When the table cannot be read, or a column has an unsupported type.

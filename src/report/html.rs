@@ -1,8 +1,9 @@
 //! A report and a timeline as one HTML file that needs nothing else.
 //!
-//! A policy in the page forbids every request, and allows only its own style sheet and script, by their hashes. The
-//! style sheet and the script only add comfort: without them all texts, tables and charts are there. Texts of documents
-//! are escaped by maud, and their control characters and bidirectional marks are shown as escapes.
+//! A content security policy in the page forbids every request. It allows only the style sheet and the script of the
+//! page, by their hashes. The style sheet and the script only add comfort: without them, the page still shows all
+//! texts, tables and charts. Texts of documents are escaped by maud, and their control characters and bidirectional
+//! marks are shown as escapes.
 
 mod chart_tables;
 mod charts;
@@ -34,13 +35,14 @@ const SCRIPT: &str = include_str!("html/page.js");
 /// Maximum size of a page in bytes. A page that would be larger shows less, and says so.
 const LARGEST: usize = 5_000_000;
 
-/// Maximum number of characters of a text on a page. Of a longer text, the page only counts the other characters.
+/// Maximum number of characters of a text on a page. After that many characters of a longer text, the page shows only
+/// the number of the remaining ones.
 const TEXT: usize = 1_000;
 
 /// Number of rows of a section unless the user says otherwise.
 pub const TOP: usize = 100;
 
-/// The views that the charts read, besides those of the report.
+/// The views that the charts read, besides the views of the report.
 pub fn views() -> Vec<&'static View> {
     timeline::views().into_iter().chain(view("period")).collect()
 }
@@ -178,7 +180,7 @@ fn heading(id: &str, explain: bool) -> Markup {
     }
 }
 
-/// The page with as many rows, lines and tasks as fit.
+/// The page with as many rows, lines and tasks as [`LARGEST`] allows.
 fn fitting(page: impl Fn(usize) -> String) -> String {
     let mut text = page(usize::MAX);
     for most in [1_000, 300, 100, 40, 15, 5, 1] {
@@ -286,7 +288,7 @@ fn rows(
     }
 }
 
-/// A table that can be sorted and filtered if scripts run. `links` are one more column.
+/// A table that can be sorted and filtered if scripts run. `links` fills one more column.
 fn table(title: &str, text: &TextTable, links: Option<&Vec<Vec<(String, String)>>>) -> Markup {
     let title = clipped(title);
     html! {
@@ -322,7 +324,7 @@ fn table(title: &str, text: &TextTable, links: Option<&Vec<Vec<(String, String)>
     }
 }
 
-/// The numbers of a chart, below it: a table that opens at a click.
+/// The numbers of a chart as a table below it. A click opens the table.
 fn folded(title: &str, numbers: &TextTable, most: usize) -> Markup {
     let rows = numbers.rows.iter().take(most).cloned().collect();
     html! {

@@ -85,8 +85,8 @@ pub fn moment(value: &Value) -> String {
     value.as_str().map_or_else(|| "-".to_owned(), |text| text.get(..19).unwrap_or(text).replace('T', " "))
 }
 
-/// How long a time was before the newest observation, such as `3 min ago`. A time after the newest observation (from
-/// another clock) is shown as a time; so is every time if no observation is known.
+/// How long a time was before the newest observation, such as `3 min ago`. If the time is after the newest observation
+/// (by another clock), or no observation is known, shows the time itself.
 pub fn ago(value: &Value, report: &Report) -> String {
     let time = |value: &Value| value.as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
     let (Some(at), Some(newest)) = (time(value), time(&report.input.last_observed_at)) else { return moment(value) };
@@ -163,8 +163,8 @@ pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
     }
 }
 
-/// The most frequent message of some failures. If not all of the failures have this message and exit code, adds the
-/// share of those that have both.
+/// The most frequent message of some failures. If some of the failures have another message or exit code, adds the
+/// share of the failures that have both.
 pub fn commonest(row: &Row) -> Option<String> {
     let message = row.text("message")?;
     match row.number("pair_share") {
@@ -192,7 +192,7 @@ pub fn read(report: &Report) -> String {
     )
 }
 
-/// The period; `None` if none is given.
+/// A sentence about the period; `None` if no period is given.
 pub fn period(report: &Report) -> Option<String> {
     let since = report.since.as_ref().map(|since| format!(" since {since}"));
     let until = report.until.as_ref().map(|until| format!(" until {until}"));
@@ -201,14 +201,14 @@ pub fn period(report: &Report) -> Option<String> {
     is_cut.then(|| format!("Statistics cover the time{cut}; Coverage covers all time, and Crash loops the last hour."))
 }
 
-/// The number of parts that could not be read; `None` if all were read.
+/// A sentence with the number of parts that could not be read; `None` if all parts were read.
 pub fn rejected(report: &Report) -> Option<String> {
     let parts = report.input.rejected as i64;
     (parts > 0)
         .then(|| format!("{} of the input could not be read; its numbers are missing here.", counted(parts, "part")))
 }
 
-/// The rows of `start_latency` that have one of its measures.
+/// The rows of `start_latency` with the given measure.
 pub fn measured(report: &Report, measure: &str) -> Section {
     let rows = report.start_latency.rows.iter().filter(|row| row.text("measure") == Some(measure));
     Section { of: report.start_latency.of, rows: rows.cloned().collect() }

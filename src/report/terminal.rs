@@ -132,7 +132,8 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// When a loop started, if that is known to within an hour; otherwise when its first restart was seen.
+    /// The time of the first restart of a loop within the last hour or, if that is not known, of the first restart that
+    /// was seen.
     fn since(&self, row: &Row) -> String {
         match (row.get("since_at"), row.get("seen_since_at")) {
             (Value::Null, Value::Null) => "-".to_owned(),

@@ -84,8 +84,8 @@ pub struct Timeline {
     pub last_observed_at: Value,
     /// Number of places of the input that could not be read.
     pub rejected: u64,
-    /// Job versions: job_id, job_version, allocations, first_seen_at. The last is the time of the first version of an
-    /// allocation with this job version, by the server's clock.
+    /// Job versions: job_id, job_version, allocations, first_seen_at. first_seen_at is the time of the first version of
+    /// an allocation with this job version, by the server's clock.
     pub versions: Vec<Row>,
     /// Deployments: deployment_id, job_version, allocations, healthy, unhealthy, canaries, created_at (the creation
     /// of its first allocation). An allocation counts only in its latest deployment.
@@ -280,7 +280,7 @@ fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, V
     each("SELECT * FROM coverage WHERE $CHOSEN", |task, row| task.coverage = Some(row))?;
     each("SELECT * FROM starts WHERE $CHOSEN", |task, row| task.start = Some(row))?;
     each("SELECT * FROM crash_loops WHERE $CHOSEN", |task, row| task.crash_loop = Some(row))?;
-    // In the order of the view, which is by run.
+    // The rows keep the order of the view, which is by run.
     each("SELECT * FROM attempts WHERE $CHOSEN", |task, row| task.attempts.push(row))?;
     each(EVENTS, |task, row| task.events.push(row))?;
     let windows = "SELECT * FROM windows WHERE $CHOSEN ORDER BY alloc_id, task, window_no";
@@ -298,7 +298,7 @@ fn tasks(select: &dyn Fn(&str) -> Result<Vec<Row>>) -> Result<BTreeMap<String, V
 }
 
 /// Adds to each row of `attempts` the number of its run in `timeline`. Without a period, `attempts` has one row for
-/// each run with events, in the order of the runs. Where a row does not agree with the runs, its number is null.
+/// each run with events, in the order of the runs. If a row does not agree with the runs, its number is null.
 fn runs(events: &[Row], attempts: Vec<Row>) -> Vec<Row> {
     let mut numbers: Vec<i64> = events.iter().filter_map(|row| row.int("run")).filter(|run| *run > 0).collect();
     numbers.sort_unstable();

@@ -1,4 +1,4 @@
-//! Appends the rows of `recovered_events` to those of `task_events`, for the native twin of `timeline`.
+//! Appends the rows of `recovered_events` to the rows of `task_events`, for the native twin of `timeline`.
 
 use polars::prelude::{BooleanChunked, ChunkFull, ChunkFullNull, DataFrame, DataType, IntoColumn, StringChunked};
 
@@ -6,7 +6,7 @@ use super::ReadColumns;
 use super::task_numbers::TaskKeys;
 use crate::error::Result;
 
-/// What is known of an event that only a log shows, besides the columns that `task_events` has.
+/// Facts about an event that only a log shows, in addition to the columns of `task_events`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LoggedEvent {
     /// The rank of the event in its task: the least attempt, the time, and whether other events at that time precede
@@ -27,7 +27,7 @@ pub(super) struct LoggedEvents {
     events: Vec<LoggedEvent>,
 }
 
-/// The columns of `recovered_events` that `timeline` reads, besides those of the key.
+/// The columns of `recovered_events` that `timeline` reads, besides the key columns.
 const LINES: [&str; 19] = [
     "is_listed",
     "line_no",

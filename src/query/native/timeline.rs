@@ -1,4 +1,5 @@
-//! The twin of `queries/timeline.sql`: sorts the events of each task, and folds over them. The comments there apply.
+//! The twin of `queries/timeline.sql`: sorts the events of each task, and folds over them. The comments in that file
+//! apply here, too.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -12,7 +13,7 @@ use super::logged_events::LoggedEvents;
 use super::task_numbers::{TaskKeys, TaskNumbers};
 use crate::error::Result;
 
-/// The columns of `task_events` that the view reads, besides those of the key.
+/// The columns of `task_events` that the view reads, besides the key columns.
 const EVENTS: [&str; 14] = [
     "attempt",
     "event_at",
@@ -156,8 +157,8 @@ impl<'f> EventColumns<'f> {
         }
     }
 
-    /// Removes each event of a task whose time was rounded by a float, if the same event is there with its exact time.
-    /// Moves the other rounded events behind the exact ones.
+    /// Removes each event of a task whose time was rounded by a float, if the task also has the same event with its
+    /// exact time. Moves the other rounded events after the exact events.
     fn drop_rounded_twins(&self, events: &mut Vec<Event>) {
         if !events.iter().any(|event| event.is_rounded) {
             return;
@@ -225,16 +226,17 @@ impl RowsByTask {
     }
 }
 
-/// What the windows of all tasks say.
+/// Facts from the windows of all tasks.
 struct WindowFacts {
-    /// By task number: whether the windows of the task show a new life or mixed lives.
+    /// Whether the windows of a task show a new life or mixed lives, by task number.
     is_fallen: Vec<bool>,
+    /// Whether the windows of a task show mixed lives, by task number.
     is_mixed: Vec<bool>,
     /// Task, attempt and time of the first event after each gap, sorted.
     gap_heads: Vec<(u32, i64, i64)>,
 }
 
-/// What the windows of one task say.
+/// Facts from the windows of one task.
 struct TaskFacts<'w> {
     is_fallen: bool,
     is_mixed: bool,
@@ -434,7 +436,7 @@ impl Made {
         }
     }
 
-    /// The rows of the view, from those of `task_events` and `recovered_events`.
+    /// The rows of the view, from the rows of `task_events` and `recovered_events`.
     fn into_frame(self, events: &DataFrame, logged: &LoggedEvents) -> Result<DataFrame> {
         let origin: StringChunked =
             self.rows.iter().map(|row| Some(if logged.get(*row).is_some() { "log" } else { "api" })).collect();

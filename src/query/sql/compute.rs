@@ -28,7 +28,7 @@ fn texts(column: &Column) -> PolarsResult<StringChunked> {
     Ok(column.as_materialized_series().cast(&DataType::String)?.str()?.clone())
 }
 
-/// The number of rows. A column with a single value stands for that value in every row.
+/// The number of rows. A column with a single value has this value in every row.
 fn height(columns: &[Column]) -> usize {
     columns.iter().map(Column::len).find(|len| *len != 1).unwrap_or(1)
 }
@@ -68,7 +68,7 @@ pub fn int_of_ints(
     left.map_many(compute, &[right], field(SqlType::Int))
 }
 
-/// Computes an integer from an integer; null if that is null.
+/// Computes an integer from an integer; null if the argument is null.
 pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = ints(&columns[0])?;
@@ -78,7 +78,7 @@ pub fn int_of_int(value: Expr, f: impl Fn(i64) -> PolarsResult<Option<i64>> + Se
     value.map_many(compute, &[], field(SqlType::Int))
 }
 
-/// Computes an integer from a float; null if that is null.
+/// Computes an integer from a float; null if the float is null.
 pub fn int_of_float(value: Expr, f: impl Fn(f64) -> PolarsResult<Option<i64>> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = floats(&columns[0])?;
@@ -100,9 +100,9 @@ pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Se
     left.map_many(compute, &[right], field(SqlType::Float))
 }
 
-/// Rounds a float to a number of digits after the point, halves away from zero. A float that is too large for that is
-/// returned unchanged. The exact value of the double decides, not its printed form: the double 2.675 is less than the
-/// half, so it gives 2.67.
+/// Rounds a float to a number of digits after the point, halves away from zero. A float that is too large to be rounded
+/// is returned unchanged. The exact value of the double decides, not its printed form. For example, the double printed
+/// as 2.675 is slightly smaller than that, so it gives 2.67.
 pub fn rounded(x: f64, digits: i64) -> f64 {
     let unit = 10f64.powi(digits.unsigned_abs().try_into().unwrap_or(i32::MAX));
     let scaled = if digits < 0 { x / unit } else { x * unit };
@@ -205,7 +205,7 @@ pub fn int_of_texts(left: Expr, right: Expr, f: impl Fn(&str, &str) -> i64 + Sen
     left.map_many(compute, &[right], field(SqlType::Int))
 }
 
-/// Computes a text from any value; null if that is null.
+/// Computes a text from any value; null if the value is null.
 pub fn text_of(value: Expr, kind: SqlType, f: impl Fn(i64) -> Option<String> + Send + Sync + 'static) -> Expr {
     let compute = move |columns: &mut [Column]| {
         let values = match kind {

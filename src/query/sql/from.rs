@@ -151,7 +151,8 @@ impl Planner {
         Ok(Relation { frame, columns })
     }
 
-    /// Keeps one visible column per name in USING: the column of the side whose rows are all kept.
+    /// Keeps one visible column per name in USING: the column of the side whose rows are all kept. For FULL JOIN, this
+    /// is a new column with the value of either side.
     fn share(
         &mut self,
         frame: LazyFrame,
@@ -184,7 +185,7 @@ impl Planner {
         frame
     }
 
-    /// The two sides of a condition `left = right`; `None` for any other.
+    /// The two sides of a condition `left = right`; `None` for any other condition.
     fn equality(&mut self, conjunct: &ast::Expr, left: &Relation, right: &Relation) -> Result<Option<(Expr, Expr)>> {
         let ast::Expr::BinaryOp { left: one, op: ast::BinaryOperator::Eq, right: other } = conjunct else {
             return Ok(None);
@@ -273,8 +274,8 @@ impl Planner {
     }
 }
 
-/// Joins two frames on equal keys; without keys, combines every row with every other. Keeps the row order of the left
-/// side.
+/// Joins two frames on equal keys. Without keys, combines every row of one frame with every row of the other. Keeps the
+/// row order of the left side.
 pub fn pair(
     left: LazyFrame,
     right: LazyFrame,
@@ -323,7 +324,7 @@ pub fn and(left: ast::Expr, right: ast::Expr) -> ast::Expr {
     ast::Expr::BinaryOp { left: nested(left), op: ast::BinaryOperator::And, right: nested(right) }
 }
 
-/// Returns true if an expression reads a column of `own`, and no column that only `other` has.
+/// Returns true if an expression reads columns, and each of them is a column of `own` and not of `other`.
 fn names_only(expr: &ast::Expr, own: &Relation, other: &Relation) -> bool {
     let has = |rows: &Relation, parts: &[ast::Ident]| {
         rows.columns.iter().any(|column| match parts {

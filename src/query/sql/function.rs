@@ -390,11 +390,15 @@ impl Select<'_> {
         }
     }
 
-    /// Refuses a list, because some formats cannot contain one.
+    /// Refuses a list, because some output formats do not support lists.
     pub fn no_list(&self, x: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let instead = format!("STRING_AGG({x}, ', ' ORDER BY {x})");
         let runs = self.planner.instead(whole, &instead);
-        Err(refused_with(format!("{whole}: not every format can hold a list"), &format!("write {instead}"), Some(runs)))
+        Err(refused_with(
+            format!("{whole}: some output formats do not support lists"),
+            &format!("write {instead}"),
+            Some(runs),
+        ))
     }
 
     fn all(&mut self, exprs: &[&ast::Expr], expr_text: &str) -> Result<(Vec<Expr>, SqlType)> {

@@ -119,7 +119,7 @@ impl Select<'_> {
         let keys: Vec<Expr> = self.keys.iter().map(|(_, key)| key.expr.clone()).collect();
         let aggregates = std::mem::take(&mut self.aggregates);
         let mut frame = if keys.is_empty() {
-            // An aggregate without groups has one row, even over no rows.
+            // An aggregate without GROUP BY gives one row, even if it has no input rows.
             let aggregates = if aggregates.is_empty() { vec![polars::prelude::len().alias("#0")] } else { aggregates };
             frame.select(aggregates)
         } else {
@@ -173,7 +173,7 @@ fn item_at(select: &SelectAst, number: usize) -> Option<ast::Expr> {
     }
 }
 
-/// Detects aggregates that are not window functions, outside of subqueries.
+/// Detects aggregates outside of subqueries. Ignores aggregates that are used as window functions.
 #[derive(Default)]
 struct HasAggregate {
     found: bool,

@@ -89,7 +89,7 @@ impl Pattern {
     fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let (mut at, mut part) = (0, 0);
-        // The positions to backtrack to: from there, the last % takes one more character.
+        // The positions in the text and the pattern to backtrack to. From there, the last % takes one more character.
         let mut back: Option<(usize, usize)> = None;
         loop {
             match self.0.get(part) {

@@ -105,7 +105,7 @@ impl Select<'_> {
     fn arithmetic(&mut self, left: &ast::Expr, op: &B, right: &ast::Expr, whole: &ast::Expr) -> Result<Typed> {
         let (mut one, mut other) = (self.expr(left)?, self.expr(right)?);
         let expr_text = whole.to_string();
-        // A constant text is converted to the type of the other operand if that is a number or a timestamp.
+        // A constant text is converted to the type of the other operand.
         if one.kind == SqlType::Text && other.kind != SqlType::Text {
             one = self.coerce(one, other.kind, &expr_text)?;
         } else if other.kind == SqlType::Text && one.kind != SqlType::Text {
@@ -271,8 +271,8 @@ pub fn micros(value: Typed) -> Expr {
     value.expr.cast(SqlType::Timestamp.dtype()).cast(DataType::Int64)
 }
 
-/// Returns the text of an expression whose first operand is cast to double, so that all of it is computed with
-/// doubles.
+/// Returns the text of an expression with its first operand cast to double, so that the whole expression is computed
+/// with doubles.
 fn with_double(expr: &ast::Expr) -> String {
     match expr {
         ast::Expr::BinaryOp { left, op: op @ (B::Plus | B::Minus | B::Multiply), right } => {

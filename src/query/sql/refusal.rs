@@ -34,7 +34,7 @@ pub fn refused(problem: impl Into<String>) -> Error {
     Refused::because(problem.into()).into()
 }
 
-/// A refusal with advice, and with the query that follows this advice.
+/// A refusal with advice, and with a query in which this advice is followed.
 pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<String>) -> Error {
     let refused = Refused { problem: problem.into(), advice: vec![advice.to_owned()] };
     match runs {
@@ -43,7 +43,7 @@ pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<Strin
     }
 }
 
-/// The reason that the first failed expression gave when it stopped the engine.
+/// The reason why the first failed expression stopped the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Failures(Arc<Mutex<Option<Refused>>>);
 

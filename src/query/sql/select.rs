@@ -27,14 +27,14 @@ pub struct Select<'p> {
     pub is_grouped: bool,
     /// The grouping expressions as [`Select::canonical`] text, and their columns.
     pub keys: Vec<(String, Typed)>,
-    /// Columns that aggregates need, computed before grouping.
+    /// Columns that are computed before grouping, because aggregates need them.
     pub before: Vec<Expr>,
-    /// Aggregates, each under its column's name.
+    /// Aggregates, each with the name of its column.
     pub aggregates: Vec<Expr>,
     /// Planned aggregates, by their canonical text.
     pub planned: Vec<(String, Typed)>,
-    /// The correlated subqueries that are joined to the groups: the frame of each, the expressions over the groups, and
-    /// the columns of the frame that must equal them.
+    /// The correlated subqueries that are joined to the groups. Each has a frame, expressions over the groups, and the
+    /// columns of the frame that must equal these expressions.
     pub attached: Vec<(LazyFrame, Vec<Expr>, Vec<PlSmallStr>)>,
     /// Columns that window functions need, and the window functions.
     pub window_columns: Vec<Expr>,

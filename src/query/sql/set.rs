@@ -98,7 +98,8 @@ fn distinct(frame: LazyFrame) -> LazyFrame {
     frame.unique_stable(None, UniqueKeepStrategy::First)
 }
 
-/// The distinct rows of `left` that are in `right`, or those that are not. Nulls compare equal.
+/// The distinct rows of `left` that are in `right` (a semi join), or that are not in `right` (an anti join). Nulls
+/// compare equal.
 fn matching(left: LazyFrame, right: LazyFrame, columns: &[ScopeColumn], how: JoinType) -> LazyFrame {
     let keys: Vec<Expr> = columns.iter().map(|column| col(column.id.clone())).collect();
     let join = left.join_builder().with(right).how(how).left_on(&keys).right_on(&keys).join_nulls(true);

@@ -191,7 +191,7 @@ impl Marks {
 
     /// The sum of non-null values over a frame.
     fn total(&self, values: Expr, frame: FrameBounds) -> Result<Expr> {
-        // Repeats a constant, so that each row has a value.
+        // If `values` is a constant, this sum repeats it, so that each row has a value.
         let values = values + lit(0i64) * col(self.row.clone());
         match frame {
             FrameBounds::All => self.within(values.sum()),
@@ -211,8 +211,8 @@ impl Marks {
             |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
         match frame {
             FrameBounds::All => self.within(if is_max { values.max() } else { values.min() }),
-            // A null does not change the extreme. Its row would have no value, so it gets that of the row before it (or
-            // after it, if the frame ends with the partition).
+            // A null does not change the extreme. Its row would have no value, so it gets the value of the row before
+            // it or, if the frame ends with the partition, of the row after it.
             FrameBounds::ToPeers | FrameBounds::ToRow => {
                 self.within(running(false).fill_null_with_strategy(FillNullStrategy::Forward(None)))
             }

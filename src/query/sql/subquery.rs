@@ -15,8 +15,8 @@ use crate::error::Result;
 
 /// A correlated subquery, divided into its equality keys and the remaining SELECT.
 struct Correlated {
-    /// Pairs of expressions that must be equal: one over the columns of the subquery, one over those of the outer
-    /// query.
+    /// Pairs of expressions that must be equal. The first is over the columns of the subquery, the second over the
+    /// columns of the outer query.
     keys: Vec<(ast::Expr, ast::Expr)>,
     /// The SELECT of the subquery without these conditions.
     select: SelectAst,
@@ -189,7 +189,7 @@ impl Select<'_> {
             }
             let wrong = || {
                 refused_with(
-                    format!("{conjunct}: a subquery may compare its columns with those outside by = only"),
+                    format!("{conjunct}: a subquery may compare its columns with columns outside of it only by ="),
                     "join instead of a subquery",
                     None,
                 )

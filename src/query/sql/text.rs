@@ -77,7 +77,7 @@ impl Select<'_> {
         let pattern = self.pattern(pattern)?;
         let new = replacement(&self.constant_text(new, whole)?);
         let text = self.words(x, &whole.to_string())?;
-        // Put the pattern in a group. If a pattern has no punctuation, the engine takes it and its replacement
+        // Put the pattern in a group, because the engine takes a pattern without punctuation, and its replacement,
         // literally.
         let (pattern, new) = (lit(format!("(?:{pattern})")), lit(new));
         let text = text.str();

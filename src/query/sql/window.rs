@@ -310,7 +310,7 @@ fn frame(spec: &WindowSpec, whole: &ast::Expr) -> Result<FrameBounds> {
         }
         (start, end) if !is_range => {
             let (before, last) = (rows(start).ok_or_else(wrong)?, rows(end).ok_or_else(wrong)?);
-            // Here, a row after this one has a negative offset.
+            // In these variables, the offset of a row after the current row is negative.
             if before < last || before - last > WIDEST {
                 return Err(wrong());
             }

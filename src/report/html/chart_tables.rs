@@ -1,4 +1,4 @@
-//! The numbers of charts over time as tables, for those who do not see the picture or want to copy a number.
+//! The numbers of charts over time as tables, for readers who do not see the picture or want to copy a number.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,8 @@ pub fn restarts_over_time(histogram: &Histogram) -> TextTable {
 }
 
 /// One row per drawn step of the curve: the seconds since the origin, the number of tasks that waited just before the
-/// step, and the share of tasks that had started after it. Steps beyond the known part of the curve have no row.
+/// step, and the share of tasks that had started up to and including it. Steps beyond the known part of the curve have
+/// no row.
 pub fn starts_over_time(curve: &Curve) -> TextTable {
     let rows = curve.known_steps().map(|step| {
         vec![format!("{:.3}", step.seconds), count(Some(step.at_risk)), format!("{:.1}%", step.started * 100.0)]

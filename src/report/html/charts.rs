@@ -1,7 +1,7 @@
 //! Charts as SVG with presentation attributes, so that they need no style sheet.
 //!
 //! Each chart has a title and a description for screen readers, and the page has the numbers of the chart as a table.
-//! Text takes the colour of the page. Patterns, shapes and words repeat what colours say.
+//! Text takes the colour of the page. Patterns, shapes and words give the same information as colours.
 
 use maud::{Markup, html};
 
@@ -18,7 +18,7 @@ const WIDTH: f64 = 800.0;
 /// Colours that most people can distinguish in both themes, also if they are colour-blind (Okabe and Ito).
 const COLOURS: [&str; 8] = ["#d55e00", "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#b8a800", "#888888"];
 
-/// The index of a restart cause in the colours and patterns.
+/// The restart causes, in the order of their colours and patterns.
 const CAUSES: [&str; 9] =
     ["failure", "clean_exit", "oom", "start_failure", "user", "change", "health", "unknown", "lost"];
 
@@ -135,7 +135,7 @@ fn axis(left: f64, bottom: f64, right: f64, top: f64) -> Markup {
     }
 }
 
-/// Horizontal bars: a name, and for each series a number. All bars of a series have one scale.
+/// Horizontal bars. A row has a name, and a number for each series. All bars of a series have one scale.
 pub fn bars(id: &str, title: &str, series: &[&str], rows: &[(String, Vec<i64>)]) -> Markup {
     let name = 190.0;
     let room = (WIDTH - name - 10.0) / series.len().max(1) as f64;
@@ -303,7 +303,7 @@ fn look(slice: &Slice) -> (&'static str, f64, f64) {
     shape(slice.kind, slice.outcome.as_deref())
 }
 
-/// Fill, upper edge and height: a failed run is tall, waiting is a line, a gap is a dashed frame.
+/// Fill, upper edge and height of a slice: a failed run is tall, waiting time is a line, and a gap is a dashed frame.
 fn shape(kind: &str, outcome: Option<&str>) -> (&'static str, f64, f64) {
     match (kind, outcome) {
         ("gap", _) => ("none", 2.0, 18.0),
@@ -315,7 +315,7 @@ fn shape(kind: &str, outcome: Option<&str>) -> (&'static str, f64, f64) {
     }
 }
 
-/// A text of at most some characters: its beginning and its end.
+/// A text, shortened to the beginning and the end if it has more than `most` characters.
 fn shortened(text: &str, most: usize) -> String {
     let text = one_line(text);
     let chars: Vec<char> = text.chars().collect();

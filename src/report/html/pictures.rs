@@ -19,7 +19,7 @@ const STEPS: usize = 200;
 /// Maximum number of nodes.
 const NODES: usize = 30;
 
-/// What the charts show.
+/// The numbers that the charts show.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pictures {
     /// Restarts over time; `None` without a restart whose time is known.
@@ -36,7 +36,7 @@ pub struct Pictures {
     pub coverage: Vec<Row>,
     /// The number of groups with tasks.
     pub all_groups: i64,
-    /// The timelines of the tasks with most restarts and failures, by region.
+    /// The timelines of the tasks with most restarts and failures, one per region.
     pub stories: Vec<Timeline>,
     /// The number of tasks.
     pub all_tasks: i64,
@@ -51,8 +51,8 @@ pub struct Histogram {
     pub width_ns: i64,
     /// The number of bins.
     pub bins: i64,
-    /// By cause, the restarts of each bin. The cause `lost` has the restarts whose event was not seen, in the bin of
-    /// the time before which they happened.
+    /// By cause, the restarts of each bin. The cause `lost` has the restarts whose event was not seen. They are in the
+    /// bin of the time before which they happened.
     pub causes: BTreeMap<String, BTreeMap<i64, i64>>,
 }
 
@@ -71,12 +71,12 @@ pub struct Curve {
     pub measure: &'static str,
     /// The steps of the curve. Each step is at the time of one or more first starts.
     pub steps: Vec<Step>,
-    /// The number of steps, of which `steps` has some.
+    /// The number of all steps. `steps` has only some of them if there are too many to draw.
     pub all_steps: usize,
     /// The censored tasks, which still wait or were stopped before they started: for each task, the seconds from the
     /// origin to the time when it was last known to wait.
     pub censored: Vec<f64>,
-    /// The number of censored tasks, of which `censored` has some.
+    /// The number of all censored tasks. `censored` has only some of them if there are too many to draw.
     pub all_censored: usize,
     /// Number of tasks that failed before they started. They are at risk at every step.
     pub failed: i64,
@@ -88,7 +88,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// The steps up to which the curve is known.
+    /// The steps in the known part of the curve.
     pub fn known_steps(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().take_while(|step| self.sure_seconds.is_none_or(|sure| step.seconds <= sure))
     }
@@ -99,7 +99,7 @@ impl Curve {
 pub struct Step {
     /// Seconds since the origin.
     pub seconds: f64,
-    /// Number of tasks that had neither started nor been censored before.
+    /// Number of tasks that had neither started nor been censored before this step.
     pub at_risk: i64,
     /// The share of tasks that have started by then.
     pub started: f64,
@@ -181,7 +181,7 @@ fn histogram(store: &Store, within: &str) -> Result<Option<Histogram>> {
     Ok(Some(Histogram { from_ns, width_ns, bins: (last - from_ns) / width_ns + 1, causes }))
 }
 
-/// The smallest of the round widths with which a span needs no more than [`BINS`] bins.
+/// The smallest round width that divides a span into at most [`BINS`] bins.
 fn bin_width(span_ns: i64) -> i64 {
     const SECONDS: [i64; 18] =
         [1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400, 172_800, 604_800];
@@ -190,8 +190,8 @@ fn bin_width(span_ns: i64) -> i64 {
     widths.clone().find(fits).unwrap_or_else(|| (span_ns / BINS / 86_400_000_000_000 + 1) * 86_400_000_000_000)
 }
 
-/// The estimate of `start_latency` over all tasks. Uses the same spans as that view, and also counts starts before
-/// censored tasks of the same span.
+/// The estimate of `start_latency` over all tasks. Uses the same spans as that view and, as the view does, places
+/// starts before censorings of the same span.
 fn curve(store: &Store, measure: &'static str, origin: &str) -> Result<Curve> {
     let sql = format!(
         "SELECT outcome, last_seen_at_ns IS NULL AS is_unseen, \
@@ -205,7 +205,8 @@ fn curve(store: &Store, measure: &'static str, origin: &str) -> Result<Curve> {
     let rows = query::select(store, &sql)?;
     let is = |row: &Row, outcome: &str| row.text("outcome") == Some(outcome);
     let failed = rows.iter().filter(|row| is(row, "failed_before_start")).count() as i64;
-    // Each span, and whether it ended without a start. So starts come before censored tasks of the same span.
+    // Each span, and whether it ended without a start. Sorting by both places starts before censorings of the same
+    // span.
     let mut spans: Vec<(i64, bool)> =
         rows.iter().filter_map(|row| Some((row.int("span_ns")?, !is(row, "started")))).collect();
     spans.sort_unstable();

@@ -29,7 +29,7 @@ impl<'t> Tasks<'t> {
     }
 
     /// The anchors and short names of the tasks that a row is about. These tasks have the values of the row in the
-    /// group columns. If the row names an allocation, they belong to it.
+    /// group columns. If the row names an allocation, the tasks belong to that allocation.
     pub fn links(&self, row: &Row, group_columns: &[&str]) -> Vec<(String, String)> {
         if group_columns.is_empty() || group_columns.contains(&"parent_job_id") {
             return Vec::new();
@@ -63,7 +63,7 @@ impl<'t> Tasks<'t> {
         }
     }
 
-    /// All tasks with all of their events: at most `most` tasks, and as many lines about each.
+    /// The tasks with their events: at most `most` tasks, and at most as many lines about each task.
     pub fn all(&self, most: usize) -> Markup {
         let left_out = self.tasks.len().saturating_sub(most);
         html! {

@@ -1,4 +1,4 @@
-//! How a user reads the same input again; used in the commands that a report suggests.
+//! The sources and filters with which a user reads the same input again, for the commands that a report suggests.
 
 use crate::render::text::one_line;
 

@@ -18,9 +18,9 @@ pub struct Slice {
     pub until_ns: i64,
 }
 
-/// The slices of a task, in order. If the end of a run is not known, its slice ends where the next one begins, or
-/// where the allocation was last known to exist. The label then says that the end is not known. A run without any
-/// known time is left out.
+/// The slices of a task, in order. If the end of a run is not known, its slice ends at the last event of the run or, if
+/// the run is running, when the allocation was last known to exist. The label then says so. A slice never ends after
+/// the start of the next run. A run without any known time is left out.
 pub fn slices(task: &TaskStory, allocation: &Row) -> Vec<Slice> {
     let last_known = allocation.int("last_known_at_ns");
     let mut runs: Vec<Slice> = task.attempts.iter().filter_map(|row| run(task, row, last_known)).collect();

@@ -28,7 +28,7 @@ pub struct Target {
 pub enum TargetMatch {
     /// One allocation or job matches.
     One(Target),
-    /// Several match: a line about each, which begins with its name.
+    /// Several match. There is one line for each, which begins with its name.
     Several(Vec<String>),
     /// Nothing matches.
     Nothing,
@@ -90,7 +90,7 @@ fn allocations(store: &Store, condition: &str) -> Result<Vec<Candidate>> {
     Ok(query::select(store, &sql)?.into_iter().map(Candidate::Allocation).collect())
 }
 
-/// The jobs with this ID. Each has its own allocations, and those of its dispatched and periodic children.
+/// The jobs with this ID. Each has its own allocations, and the allocations of its dispatched and periodic children.
 fn jobs(store: &Store, text: &str, name: &str) -> Result<Vec<Candidate>> {
     let children = query::select(store, &format!("SELECT DISTINCT job_id FROM job_runs WHERE parent_job_id = {text}"))?;
     let ids = children.iter().filter_map(|row| row.text("job_id")).map(literal);
@@ -158,7 +158,7 @@ fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<TargetMatch> 
 }
 
 impl Candidate {
-    /// The name of the candidate, and the facts that distinguish it from the others.
+    /// The name of the candidate, and the facts that distinguish it from other candidates.
     fn line(&self) -> String {
         let flags = |region: &str, namespace: &str| {
             if region.is_empty() {

@@ -54,7 +54,7 @@ impl TextPage {
         self.hang(indent, "", text, &style);
     }
 
-    /// Adds a text after a title. Further lines of the text begin below its first one.
+    /// Adds a title, and a text after it. Further lines of the text are aligned with its first line.
     fn hang(&mut self, indent: usize, title: &str, text: &str, style: &Style) {
         let title = one_line(title);
         let start = " ".repeat(indent) + &title;

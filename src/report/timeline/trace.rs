@@ -1,9 +1,9 @@
 //! A timeline in the trace event format, which Perfetto and chrome://tracing display.
 //!
-//! An allocation is a process, and each of its tasks is a thread with one track. Slices of one track must not
-//! overlap, because viewers would draw them wrongly. Events are instants. Times are microseconds since the first time
-//! of the timeline, which is `otherData.origin`. Viewers read times as floats, which hold these differences exactly to
-//! the nanosecond.
+//! An allocation is a process, and each of its tasks is a thread with one track. Slices of one track must not overlap,
+//! because viewers would draw them wrongly. Events are instants. Times are microseconds since the first time of the
+//! timeline, which is `otherData.origin`. Viewers read times as floats, which are exact to the nanosecond for these
+//! differences.
 
 use serde_json::{Map, Value, json};
 
