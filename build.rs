@@ -1,5 +1,5 @@
-//! Lists the files of `queries/` for `src/query.rs`, each after those that it reads. So a new view needs only a new
-//! file.
+//! Lists the files of `queries/` for `src/query.rs`, each file after the files that it reads. So a new view needs only
+//! a new file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The names of the views: first the views that read no other view, then those that read only the first ones, and so
-/// on. Within each of these sets, the names are sorted. So views that do not wait for each other are neighbours.
+/// on. Within each of these sets, the names are sorted. So views that do not read each other are next to each other.
 fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     let mut waiting: BTreeMap<&str, BTreeSet<&str>> =
         texts.iter().map(|(name, sql)| (name.as_str(), reads(sql, texts))).collect();
@@ -47,7 +47,7 @@ fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     Ok(order)
 }
 
-/// The views that a file names after FROM or JOIN. A test compares this with what a parser of SQL finds.
+/// The views that a file names after FROM or JOIN. A test compares the result with what an SQL parser finds.
 fn reads<'t>(sql: &str, texts: &'t BTreeMap<String, String>) -> BTreeSet<&'t str> {
     let code: Vec<&str> = sql.lines().map(|line| line.split_once("--").map_or(line, |(code, _)| code)).collect();
     let code = code.join(" ");

@@ -34,9 +34,9 @@ use exit::Exit;
 
 /// Keeps the task-event history that Nomad throws away.
 ///
-/// A Nomad task keeps its last ten events, and finished allocations vanish within hours. alloclog takes allocation JSON
-/// wherever it can be had, merges overlapping snapshots into one exact, deduplicated task-event log, says how complete
-/// that log is, and computes restart, failure and start-latency statistics.
+/// A Nomad task keeps its last ten events, and finished allocations vanish within hours. alloclog reads allocation JSON
+/// from wherever you have it, merges overlapping snapshots into one exact, deduplicated task-event log, says how
+/// complete that log is, and computes restart, failure and start-latency statistics.
 #[derive(Debug, Parser)]
 #[command(name = "alloclog", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -70,7 +70,7 @@ enum Command {
         command: Vec<String>,
         /// Write the pages of all commands to DIR
         ///
-        /// As alloclog.1, alloclog-report.1 and so on. DIR is created if missing.
+        /// The files are named alloclog.1, alloclog-report.1 and so on. DIR is created if missing.
         #[arg(short, long, value_name = "DIR", conflicts_with = "command")]
         output: Option<PathBuf>,
     },
@@ -85,8 +85,8 @@ pub fn main() -> ExitCode {
         Err(help) => print_help(&help),
     };
     let exit = result.unwrap_or_else(|error| {
-        // After a signal the handler removes the temporary files, which makes the command fail: wait here until it
-        // exits.
+        // After a signal, the handler removes the temporary files, and then the command fails. Wait here until the
+        // handler ends the program.
         signals::with_cleanup_lock(|_| ());
         if broken_pipe::is_reader_closed(&error) {
             return Exit::Done;

@@ -1,7 +1,7 @@
 //! Resolves SOURCE texts to documents: their origin, time of observation, and decompressed bytes as a stream.
 //!
 //! The format of a file is detected from its content: gzip, zstd, tar and zip are read at any nesting, without
-//! unpacking to disk; JSON is passed on; other files are skipped and reported.
+//! unpacking to disk; JSON and logs of agents are passed on; other files are skipped and reported.
 
 mod agent_log;
 mod archive;
@@ -95,8 +95,8 @@ pub struct Origin {
     /// The namespace in alloclog's request; `None` for other documents. Unlike `full_listing`, it does not say that the
     /// listing is complete.
     pub namespace: Option<String>,
-    /// The namespace whose allocations the document lists completely (`*`: all namespaces); `None` if the listing may be
-    /// incomplete.
+    /// The namespace whose allocations the document lists completely (`*`: all namespaces); `None` if the listing may
+    /// be incomplete.
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
@@ -194,8 +194,8 @@ pub struct Input {
 }
 
 /// Walks over the inputs and calls `visit` for every document. `read` is called with the number of bytes read from
-/// files, for progress. Files that `known` contains are not read; without it, all files are, and their ends are not
-/// visited.
+/// files, for progress. Files that `known` contains are not read. Without `known`, all files are read, and `visit` is
+/// not called at their ends.
 pub fn walk(
     inputs: &[Input],
     options: &SourceOptions,

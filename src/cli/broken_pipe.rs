@@ -9,7 +9,7 @@ use crate::error::Error;
 #[error("the reader of stdout closed the pipe")]
 pub struct ReaderClosed;
 
-/// Stdout; an error says whether its reader closed the pipe. A broken connection elsewhere is a failure.
+/// Stdout, whose errors say whether its reader closed the pipe. A broken pipe elsewhere is an ordinary failure.
 pub struct Stdout(io::Stdout);
 
 /// Opens stdout.

@@ -45,7 +45,7 @@ pub struct Args {
     client_key: Option<PathBuf>,
     /// Expect this name in the certificate [NOMAD_TLS_SERVER_NAME]
     ///
-    /// Such as server.global.nomad. No proxy is used then.
+    /// For example server.global.nomad. With this flag, requests use no proxy.
     #[arg(long, value_name = "NAME")]
     tls_server_name: Option<String>,
     /// Do not verify the agent's certificate [NOMAD_SKIP_VERIFY]

@@ -39,7 +39,7 @@ Examples:
   alloclog timeline api dumps/ --format html -o api.html
   alloclog timeline api dumps/ --trace api.json     for ui.perfetto.dev
 
-A whole ID takes precedence over the beginning of another one. If several
+A whole ID takes precedence over the beginning of another ID. If several
 allocations or jobs match, they are listed and the exit code is 2.";
 
 /// Tell the story of one allocation, or of a job's allocations
@@ -86,7 +86,7 @@ enum TimelineFormat {
     Markdown,
     /// JSON, described by docs/timeline.schema.json
     Json,
-    /// One HTML file that needs nothing else
+    /// One self-contained HTML file
     Html,
 }
 

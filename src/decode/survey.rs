@@ -8,8 +8,8 @@ use super::skip::after_space;
 use super::value_reader::{FaultKind, Read, ValueReader};
 use super::walk::{LONG, PartWalk, Survey};
 
-/// A value longer than this may be a truncated line. This is checked first, because the scan of a truncated line
-/// would read the rest of the document, once per truncated line.
+/// A value longer than this many bytes may be a truncated line. Before such a value is scanned, the reader checks
+/// whether it is one, because the scan of each truncated line would read the rest of the document.
 const NEAR: usize = 64 << 10;
 
 impl PartWalk<'_, '_, '_, '_> {

@@ -82,10 +82,10 @@ pub const NOT_UTF8: &str = "holds bytes that are not UTF-8";
 /// The problem of an escape such as `\ud800` on its own.
 pub const LONE_SURROGATE: &str = "holds half of a surrogate pair, which is not a character";
 
-/// How many bytes of input a message quotes.
+/// How many bytes of input a message needs to quote 12 characters.
 pub const QUOTED: usize = 48;
 
-/// The problem of unexpected text: `is not JSON: found "x}" instead of a value`.
+/// The problem of unexpected text, for example `is not JSON: found "x}" instead of a value`.
 pub fn not_json(bytes: &[u8], at: usize, wanted: &str) -> String {
     let some = &bytes[at..bytes.len().min(at + QUOTED)];
     let found: String = String::from_utf8_lossy(some).chars().take(12).collect();

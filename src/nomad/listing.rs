@@ -61,9 +61,11 @@ pub struct Targets {
 impl Ask {
     /// Determines which listings to fetch, and which of them are complete.
     ///
-    /// If all namespaces are requested, Nomad lists those that the token can read, and does not say which these are.
-    /// Unless the token is known to read every namespace, each namespace is listed by name: then every answer is
-    /// either complete or a refusal. Namespaces are also listed by name on servers that do not support `*`.
+    /// If all namespaces are requested, Nomad lists those that the token can read, and does not name them. So in
+    /// general, each namespace is listed by its name, and every answer is either complete or a refusal. One listing of
+    /// `*` is requested instead if two conditions hold:
+    /// - The servers support `*`.
+    /// - The token is known to read every namespace, or a prefix or filter makes every listing partial anyway.
     ///
     /// # Errors
     /// When a request fails.
@@ -121,11 +123,12 @@ impl Ask {
         }
     }
 
-    /// Refuses a filter that the servers do not support, because they would list everything. Returns true if they
-    /// support it or no filter is given, and false if this is unknown because the answer has nothing to filter.
+    /// Refuses a filter that the servers do not support, because they would list everything. Returns true if the
+    /// servers support filters, or no filter is given. Returns false if this is unknown, because the servers listed no
+    /// allocation to filter.
     ///
     /// # Errors
-    /// When they do not support it, or the request fails.
+    /// When the servers do not support filters, or the request fails.
     pub fn check_filter(
         &self,
         client: &Client,
@@ -306,8 +309,8 @@ impl Read for Listing<'_> {
     }
 }
 
-/// Inspects the start of an answer: returns it, and true if it is an empty list. It must be a list; a gateway may
-/// answer with an HTML page.
+/// Inspects the start of an answer. Returns the answer, and true if it is an empty list. Refuses an answer that is not
+/// a list, such as an HTML page of a gateway.
 fn check_is_list(answer: Answer) -> Result<(Answer, bool), Fault> {
     let Answer { index, next_token, mut body } = answer;
     let mut head = vec![0u8; GLANCE];

@@ -70,10 +70,11 @@ impl Namespaces {
         }
     }
 
-    /// Refuses a namespace that does not exist. If the token may see none, Nomad's own refusal is more precise.
+    /// Refuses a namespace that does not exist. If the token may see no namespace, accepts any name, because Nomad's
+    /// own refusal is more precise.
     ///
     /// # Errors
-    /// When it is not among the known ones.
+    /// When it is not among the known namespaces.
     pub fn check(&self, wanted: &str) -> Result<(), Fault> {
         let known = match self {
             Namespaces::None | Namespaces::OnlyDefault => vec!["default".to_owned()],

@@ -61,8 +61,8 @@ pub(super) fn line(object: &str) -> LineKind<'_> {
     }
 }
 
-/// Reads a line that Docker wraps, and the following lines if its value has several. Docker wraps each line in an
-/// object.
+/// Reads a line that Docker wrapped in a JSON object. Docker wraps each line in its own object. Therefore the other
+/// lines of a multi-line value are read from the objects that follow.
 pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (LineKind<'a>, usize) {
     let Some(first) = unwrapped(wrapped) else { return (LineKind::Torn(TORN), end) };
     let first = first.trim_end_matches(['\n', '\r']);
