@@ -54,7 +54,7 @@ pub enum ObservedFrom {
     Name,
     /// The newest ModifyTime in the document, by the server's clock.
     Content,
-    /// The newest CreateTime in a document without a ModifyTime: it was observed then or later.
+    /// The newest CreateTime, for a document without a ModifyTime. The document was observed at this time or later.
     Created,
 }
 

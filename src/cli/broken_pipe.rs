@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Write};
 
 use crate::error::Error;
 
-/// The reader of stdout closed its end.
+/// The error of a write to stdout after its reader closed the pipe.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the reader of stdout closed the pipe")]
 pub struct ReaderClosed;

@@ -75,7 +75,7 @@ impl Args {
         !self.filter.is_empty()
     }
 
-    /// The first flag given that has no effect without a live cluster.
+    /// The first given flag that has no effect without a live cluster.
     pub fn unused_live_flag(&self) -> Option<&'static str> {
         let given = [
             ("--address", self.address.is_some()),
@@ -121,8 +121,8 @@ impl Args {
         Ok(Cluster { client: Client::new(&connection, stop)?, ask, watching: None })
     }
 
-    /// What to list. `namespace` and `prefix` come from the flags; without `namespace`, the namespace of
-    /// NOMAD_NAMESPACE, or all.
+    /// What to list. `namespace` and `prefix` come from the flags. Without `namespace`, the listing is of the namespace
+    /// in NOMAD_NAMESPACE, or of all.
     pub fn ask(&self, namespace: Option<&str>, prefix: &str) -> Ask {
         Ask {
             namespace: namespace

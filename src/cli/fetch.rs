@@ -180,7 +180,7 @@ fn fetch(
     }
 }
 
-/// Returns true if a path is a file, or ends like a file that `fetch` writes.
+/// Returns true if a path is a file, or has the extension of a file that `fetch` writes.
 fn names_a_file(path: &Path) -> bool {
     path.is_file() || path.extension().is_some_and(|ending| ["json", "zst"].iter().any(|of_file| ending == *of_file))
 }

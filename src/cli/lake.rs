@@ -65,13 +65,13 @@ enum LakeCommand {
         drop_damaged: bool,
         /// Only print repairs and the rows they would lose
         ///
-        /// The exit code is 1 if there is any damage, because it remains.
+        /// The exit code is 1 if there is any damage, because the damage remains.
         #[arg(long, requires = "repair")]
         dry_run: bool,
     },
     /// Merge small files into large sorted ones and trim the Delta logs
     ///
-    /// Readers and ingests may go on. The small files stay until a vacuum.
+    /// Readers and ingests can run at the same time. The small files stay until a vacuum.
     Compact {
         #[command(flatten)]
         common: Common,

@@ -24,7 +24,7 @@ use crate::store::Store;
 /// Name of the result in the store. No table or view has this name.
 const ANSWER: &str = "answer";
 
-/// Name of the part of the result that is shown.
+/// Name of the rows and columns of the result that are shown, in the store.
 const SHOWN: &str = "shown";
 
 const EXAMPLES: &str = "\
@@ -49,9 +49,9 @@ over the stored tables and views; `alloclog schema` lists their columns. It
 has DuckDB's semantics, with three exceptions. NOW(), CURRENT_TIMESTAMP and
 CURRENT_DATE are the newest observation, so that the same input gives the same
 result. SUM and integer arithmetic that overflow a BIGINT are refused. A
-result has no columns of lists or intervals. Timestamps `x_at` are UTC; arithmetic uses their
-nanoseconds `x_at_ns`, or INTERVAL. Unsupported SQL is refused, with a query
-that runs instead. docs/semantics.md lists the functions.";
+result has no columns of lists or intervals. Timestamps `x_at` are UTC;
+arithmetic uses their nanoseconds `x_at_ns`, or INTERVAL. Unsupported SQL is
+refused, with a query that runs instead. docs/semantics.md has the functions.";
 
 /// Print a table or statistic by name, or the result of an SQL query
 #[derive(Debug, clap::Args)]
@@ -66,7 +66,7 @@ pub struct Args {
     list: bool,
     /// Columns to show, in this order
     ///
-    /// By default all; on a terminal, the most informative columns of a view.
+    /// By default all columns; on a terminal, the most informative columns of a view.
     #[arg(long, help_heading = "Result", value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
     /// On a terminal, show all columns of a view, in the row order of its SQL
@@ -169,7 +169,7 @@ impl Form {
 }
 
 impl Args {
-    /// Selects what is shown of a result with these columns.
+    /// Selects the columns to show of a result that has the columns `columns`.
     fn form(&self, is_terminal: bool, columns: &[&str]) -> anyhow::Result<Form> {
         let screen = (is_terminal && self.format == Format::Table).then(|| color::width(true));
         if !self.columns.is_empty() {
@@ -191,7 +191,7 @@ impl Args {
     }
 }
 
-/// A result as the text of a terminal, with a note on the columns that are not shown.
+/// Lays out a result for a terminal, with a note about the columns that are not shown.
 fn on_terminal(store: &Store, name: &str, form: &Form, width: usize) -> anyhow::Result<String> {
     let fitted = match form {
         Form::Short(short, _) => render::terminal::short(store, name, short.names.len(), width)?,

@@ -1,4 +1,4 @@
-//! The terminal as one screen that is drawn again and again, for `report --watch`.
+//! The terminal as one screen that is redrawn, for `report --watch`.
 //!
 //! It uses the alternate screen, so that the scrollback does not grow, and shows the top of the text. Its first line
 //! says how old the text is. The terminal is restored on every way out: at the end, on an error, and by a signal.

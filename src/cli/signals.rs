@@ -60,7 +60,7 @@ pub fn stop_gracefully(stop: CancelToken) {
     *GRACEFUL_STOP.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
 }
 
-/// Runs `work`, which may change the directory of unfinished work, with the lock held against interruption.
+/// Runs `work`, which may change the directory of unfinished work. A signal waits until `work` is done.
 pub fn with_cleanup_lock<T>(work: impl FnOnce(&mut Option<PathBuf>) -> T) -> T {
     work(&mut UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner))
 }

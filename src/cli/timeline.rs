@@ -103,7 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let is_for_terminal = output.is_none() && io::stdout().is_terminal();
     let look = Look { width: color::width(is_for_terminal), colour: args.color.is_used(is_for_terminal) };
     let shown = Shown { format: args.format, is_for_terminal, look };
-    // Filters without a flag in this command select everything.
+    // This command has no flags for these filters, so they select everything.
     let (by, method) = (GroupBy::default(), Method::default());
     let input = StatisticsArgs { source: args.source, job: None, since: None, until: None, by, method };
     let sources = input.sources()?;
@@ -151,7 +151,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(gathered.exit)
 }
 
-/// The pseudonym of the allocation or job whose name or ID is `name` or begins with it.
+/// The pseudonym of the allocation or job whose name or ID is `name`, or begins with `name`.
 fn pseudonym(store: &Store, name: &str, redactor: &Redactor) -> anyhow::Result<String> {
     for whole in [redactor.name(NameKind::Job, name), redactor.id(&name.to_lowercase())] {
         if timeline::find(store, &whole)? != TargetMatch::Nothing {
@@ -180,7 +180,7 @@ fn ambiguous(name: &str, mut candidates: Vec<String>) -> anyhow::Error {
     Refused { problem, advice: candidates }.into()
 }
 
-/// The allocation or job of a name.
+/// Finds the allocation or job that a name selects.
 fn target(store: &Store, name: &str, is_lake: bool) -> anyhow::Result<Target> {
     match timeline::find(store, name)? {
         TargetMatch::One(target) => Ok(target),

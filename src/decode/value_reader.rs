@@ -6,7 +6,7 @@ use std::fmt;
 use super::key_order::Predicted;
 use super::record::Text;
 
-/// One JSON value, which can be read once. Two implementations: [`super::fast::Cursor`] and [`super::strict::Raw`].
+/// One JSON value, which can be read once. The implementations are [`super::fast::Cursor`] and [`super::strict::Raw`].
 ///
 /// Every reading method returns a [`ReadFault`] for a value of another type. It also returns one for invalid JSON in
 /// the bytes that it inspected.

@@ -57,7 +57,7 @@ pub struct Block {
     pub end: Option<End>,
     /// The guessed position in the document's structure.
     pub guess: Position,
-    /// True after the first document: an earlier document may have shown these allocations.
+    /// False in the first document. In others it is true, because an earlier document may have shown these allocations.
     pub may_be_seen: bool,
     /// The buffer, of which the first `len` bytes are used.
     pub buffer: Vec<u8>,

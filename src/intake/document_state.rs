@@ -92,7 +92,7 @@ impl OpenDocument {
     /// A document before its first part is read.
     pub fn new(origin: Origin) -> OpenDocument {
         let rounding = match origin.observed {
-            // The program's own requests are never rounded.
+            // The times in answers to the program's own requests are never rounded.
             Some((_, ObservedFrom::Fetched)) => Rounding::Known(false),
             _ => Rounding::Open,
         };

@@ -10,7 +10,7 @@ use crate::time;
 
 /// The path of the allocation listing.
 const ALLOCATIONS: &str = "/v1/allocations";
-/// How long the server may hold a blocking query; the maximum it allows.
+/// How long the server may hold a blocking query. This is the maximum that the server allows.
 const WAIT: &str = "5m";
 /// [`WAIT`] plus the jitter of up to a sixteenth that the server adds.
 const WAIT_AT_MOST: Duration = Duration::from_secs(300 * 17 / 16);
@@ -54,7 +54,7 @@ pub struct Targets {
     pub list: Vec<ListingTarget>,
     /// The namespaces that the token may see; `None` if irrelevant or unknown.
     pub names: Option<Vec<String>>,
-    /// The namespace whose blocking query reports every change; `None` if there is no single one.
+    /// The namespace whose blocking query reports every change; `None` if no single query reports every change.
     pub wait_in: Option<String>,
 }
 
@@ -111,7 +111,7 @@ impl Ask {
         Ok(Targets { list: names.iter().map(found).collect(), names: Some(names.to_vec()), wait_in })
     }
 
-    /// Refuses a namespace that does not exist, because Nomad would list it as an empty one.
+    /// Refuses a namespace that does not exist, because Nomad would list it as an empty namespace.
     ///
     /// # Errors
     /// When it does not exist, or the request fails.
@@ -160,7 +160,7 @@ impl Ask {
     }
 
     /// Waits until the allocations of a namespace have changed since an index, or for some minutes. Returns at once if
-    /// the index is invalid, as after a restore of the cluster.
+    /// the index is invalid, for example after a restore of the cluster.
     ///
     /// # Errors
     /// When the request fails.
@@ -186,7 +186,7 @@ impl Ask {
         on_fault: &mut dyn FnMut(&Fault),
     ) -> Result<Answer, Fault> {
         let per_page = if self.per_page > 0 { self.per_page.to_string() } else { String::new() };
-        // Nomad matches whole bytes of an ID only; the row filter removes the surplus.
+        // Nomad matches only whole bytes of an ID. The filter of rows removes the allocations that do not match.
         let prefix = &self.prefix[..self.prefix.len() / 2 * 2];
         let query = [
             ("namespace", namespace),
@@ -271,7 +271,7 @@ impl<'c> Listing<'c> {
         match (join.page_end(), self.next_token.take()) {
             (PageKind::Broken, _) => broke("a page of the listing is not whole"),
             // Nomad reports no error for a page token that it cannot parse: it returns an empty page, like at the end.
-            // The same happens if the last allocations were just collected; a retry distinguishes the two.
+            // The same happens if the last allocations were just collected. A retry distinguishes the two cases.
             (PageKind::Empty, None) => broke("a page of the listing is empty, so the listing may be incomplete"),
             (_, None) => {
                 self.is_done = true;

@@ -176,7 +176,7 @@ impl<'w> ClusterWalk<'w, '_> {
                     states[number] = StreamState::Over(fault);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // Every stream has ended, so no message arrives: sleep instead of waiting.
+                // Every stream has ended, so no message arrives. Sleep instead of waiting for one.
                 Err(RecvTimeoutError::Disconnected) => {
                     self.stop().sleep(until.saturating_duration_since(Instant::now()));
                 }

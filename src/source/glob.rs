@@ -1,7 +1,6 @@
 //! Globs that the shell did not expand. They are matched component by component, as in a shell: a component without a
 //! wildcard is an ordinary name, and links are followed. A matching directory is read like a directory that the user
-//! named.
-//! docs/decisions/0011-own-globs.md explains why no crate is used.
+//! named. docs/decisions/0011-own-globs.md explains why no crate is used.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! Files that need not be read, because an earlier ingest read them completely.
 //!
-//! The name of a file never proves that it is unchanged, and neither does its time of modification, which copies keep.
-//! So a file is recognised by a hash of its bytes, and of everything else that decides which rows it gives.
+//! Neither the name of a file nor its time of modification proves that the file is unchanged, because another file can
+//! have the same name and time. So a file is recognised by a hash of its bytes, and of everything else that determines
+//! its rows.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

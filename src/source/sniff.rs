@@ -12,7 +12,7 @@ use super::bundle::{self, PathRole};
 use super::fetch_file::{self, FetchMetadata};
 use super::{Counted, EMPTY, Found, Origin, SourceOptions, Visit};
 
-/// Maximum nesting of archives; deeper ones are bombs, not backups.
+/// Maximum nesting of archives. Deeper nesting is typical of zip bombs, not of backups.
 const DEEPEST: u32 = 8;
 /// How many bytes are inspected to detect the format; the length of a tar header.
 const SNIFFED: usize = 512;

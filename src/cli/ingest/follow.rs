@@ -36,7 +36,8 @@ const MARK: &str = "lake";
 /// Follows the cluster until interrupted.
 ///
 /// # Errors
-/// - The lake cannot be opened, and it was never opened before or the error is a usage error.
+/// - The lake cannot be opened, and it was never opened before.
+/// - Opening the lake fails with a usage error.
 /// - The spool cannot be written.
 /// - The cluster can no longer be followed.
 /// - The last commit fails.
@@ -105,7 +106,7 @@ struct Feed<'f> {
     opened: Option<Ingest>,
     /// The errors printed since the last commit that succeeded, without digits.
     said: BTreeSet<String>,
-    /// Places in documents that could not be read.
+    /// The number of places in documents that could not be read.
     rejected: u64,
 }
 

@@ -38,7 +38,7 @@ struct Docker<'a> {
 
 /// Reads a line that is a JSON object.
 pub(super) fn line(object: &str) -> LineKind<'_> {
-    // Without this field, the words are part of a value in a line about something else.
+    // If the object lacks this field, the words are part of a value in a line about something else.
     if !object.contains(r#""@message":"Task event""#) {
         return LineKind::Other;
     }
