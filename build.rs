@@ -1,5 +1,5 @@
-//! Lists the files of `queries/` for `src/query.rs`, each after those that it reads, with the tables and columns that it
-//! names. So a new view needs only a new file, and a run parses the SQL of only those views that it computes.
+//! Lists the files of `queries/` for `src/query.rs`, each file after the files that it reads. So a new view needs only
+//! a new file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// The names of the views: first the views that read no other view, then those that read only the first ones, and so
-/// on. Within each of these sets, the names are sorted. So views that do not wait for each other are neighbours.
+/// on. Within each of these sets, the names are sorted. So views that do not read each other are next to each other.
 fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     let mut waiting: BTreeMap<&str, BTreeSet<&str>> =
         texts.iter().map(|(name, sql)| (name.as_str(), views_read(sql, texts))).collect();

@@ -6,8 +6,8 @@ Prints Markdown for docs/performance.md.
 Programs take turns, so that a slow moment of the machine affects all of them. The best round counts for time, the worst
 for memory. The time of alloclog is that of the whole process. The time of the others is that of their statement alone,
 without the start of Python. Documents are in the page cache. Run it on an otherwise idle machine, and compare only
-ratios of one run. The bars are for the default sizes: with small documents, the start of a process takes most of the
-time.
+ratios of one run. A bar is the limit that a measured value must keep. The bars are for the default sizes, because with
+small documents the start of a process takes most of the time.
 """
 
 import argparse
@@ -200,7 +200,7 @@ class Bench:
         took(results)
 
     def statistics(self):
-        """All files of queries/, against DuckDB over the same stored tables: both write the statistics as Parquet."""
+        """Compares all statistics with DuckDB, which runs queries/ over the same stored tables. Both write Parquet."""
         document = self.document("array", self.options.allocs)
         self.warm([document])
         tables = self.stored
@@ -257,14 +257,14 @@ class Bench:
             rates.append(size / run.seconds)
             rate = f"{rates[-1] / 1e6:,.0f}"
             rows.append([name, megabytes(size), f"{run.rows:,}", f"{run.seconds:.2f}", rate, megabytes(run.peak)])
-        # Compares with the faster of the two: with the small document, the start takes a larger part of the time.
+        # Compares with the faster of the two, because the start takes a larger part of the time of the small document.
         ratio = rates[0] / max(rates[1:])
         self.bar("overlapping snapshots: bytes a second", "at least 3 times a single one's", f"{ratio:.2f} times", ratio >= 3)
         print("\n## Overlapping snapshots, 30 s apart\n")
         table(["documents", "MB", "events", "seconds", "MB/s", "peak MB"], rows)
 
     def ingest(self):
-        """A listing ingested into a new lake, and ingested again, against its stored tables; and reports of both."""
+        """Compares two ingests of a listing with its export, and a report of the lake with a report of the listing."""
         document = self.document("array", self.options.allocs)
         self.warm([document])
         directory = self.directory / "ingest"
@@ -312,7 +312,7 @@ class Bench:
         return path, int(number.read_text())
 
     def logs(self):
-        """Logs of a client, to rows of `log_events`, against the JSON of a listing, to its stored tables."""
+        """Compares reading logs of a client to `log_events` with reading the JSON of a listing to its stored tables."""
         document = self.document("array", self.options.allocs)
         texts = {events: self.log(self.options.log_mb, events) for events in EVENTS}
         twice, _ = self.log(2 * self.options.log_mb, EVENTS[1])

@@ -3,8 +3,8 @@
 test `lake check` and `lake compact` on large lakes.
 
 usage: benches/gen_batches.py LAKE --batches 20000                  never compacted
-       benches/gen_batches.py LAKE --batches 525600 --days          a year, each 1,440 batches compacted; only merged
-                                                                    files, of one row each, are written
+       benches/gen_batches.py LAKE --batches 525600 --days          a year, compacted after each 1,440 batches; only
+                                                                    merged files, of one row each, are written
 
 The lake is a directory that one ingest created from a document with an allocation that has an event.
 """
@@ -34,7 +34,7 @@ TABLES = {
 class Template:
     """The first row of a table as a file, and its `add`, with placeholders for the parts that differ between files.
 
-    A placeholder has the length of what takes its place, so the bytes of an uncompressed Parquet file stay valid.
+    A placeholder has the length of the value that replaces it, so the bytes of an uncompressed Parquet file stay valid.
     """
 
     NAME, ALLOCATION = "n" * 32, "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"

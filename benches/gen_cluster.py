@@ -28,7 +28,7 @@ EMPTY_EVENT = {
     "VaultError": "", "TaskSignalReason": "", "TaskSignal": "", "DriverMessage": "", "GenericSource": "",
 }  # fmt: skip
 
-# The part of a full allocation's Job that does not identify it.
+# The part of a full allocation's Job that does not identify the job.
 REST_OF_JOB = {
     "Region": "global",
     "Priority": 50,

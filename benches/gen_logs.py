@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Writes the log of one busy Nomad client, as hclog writes it, for measurements.
 
-The lines are those of a recorded client of Nomad 2.0.5 at level DEBUG: of each task that starts, runs and ends the
-lines "Task event", and between them what the client says of its API, its heartbeats, plugins and hooks. --events sets
-how many of a hundred lines are "Task event": 100 is a log of nothing else, which no client writes; 25 is that of a
-client whose tasks restart all the time, 3 that of a client whose tasks mostly run. The same arguments give the same
-bytes.
+The lines follow a recorded client of Nomad 2.0.5 at level DEBUG. The lines "Task event" report how tasks start, run and
+end. Between them are lines about the client's API, heartbeats, plugins and hooks. --events sets how many of a hundred
+lines are "Task event". 25 is typical of a client whose tasks restart all the time, and 3 of a client whose tasks mostly
+run. With 100, the log has no other lines; no client writes such a log. The same arguments give the same bytes.
 """
 
 import argparse
@@ -71,7 +70,7 @@ def uuid(rng):
 
 
 def quoted(value):
-    """A value of a text line: hclog quotes one that holds a character outside `-` to `~`, and escapes quotes only."""
+    """A value of a text line: hclog quotes a value with a character outside `-` to `~`, and escapes only quotes."""
     if value and all("-" <= c <= "~" for c in value):
         return value
     return '"' + value.replace('"', '\\"') + '"'
@@ -134,7 +133,7 @@ def main():
     parser.add_argument("output", type=Path, help="the log to write")
     parser.add_argument("--mb", type=int, default=500, help="its size (default 500)")
     parser.add_argument("--events", type=float, default=25, help='of a hundred lines, how many are "Task event" (default 25)')
-    parser.add_argument("--json", action="store_true", help="as log_json writes it")
+    parser.add_argument("--json", action="store_true", help="write JSON lines, as Nomad does with log_json")
     options = parser.parse_args()
     print(write(options.output, options.mb, options.events, options.json))
 

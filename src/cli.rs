@@ -35,9 +35,8 @@ use exit::Exit;
 /// Keeps the task-event history that Nomad throws away.
 ///
 /// A Nomad task keeps its last ten events, and finished allocations vanish within hours. alloclog reads allocation JSON
-/// from a live cluster, saved listings, debug bundles, raft snapshots and event streams. It merges overlapping
-/// snapshots into one exact, deduplicated task-event log, says how complete this log is, and computes restart, failure
-/// and start-latency statistics.
+/// from wherever you have it, merges overlapping snapshots into one exact, deduplicated task-event log, says how
+/// complete that log is, and computes restart, failure and start-latency statistics.
 #[derive(Debug, Parser)]
 #[command(name = "alloclog", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -71,7 +70,7 @@ enum Command {
         command: Vec<String>,
         /// Write the pages of all commands to DIR
         ///
-        /// As alloclog.1, alloclog-report.1 and so on. DIR is created if missing.
+        /// The files are named alloclog.1, alloclog-report.1 and so on. DIR is created if missing.
         #[arg(short, long, value_name = "DIR", conflicts_with = "command")]
         output: Option<PathBuf>,
     },
@@ -86,8 +85,8 @@ pub fn main() -> ExitCode {
         Err(help) => print_help(&help),
     };
     let exit = result.unwrap_or_else(|error| {
-        // After a signal, the handler removes the temporary files and exits the process. The removal makes the command
-        // fail, so wait here until the process exits.
+        // After a signal, the handler removes the temporary files, and then the command fails. Wait here until the
+        // handler ends the program.
         signals::with_cleanup_lock(|_| ());
         if broken_pipe::is_reader_closed(&error) {
             return Exit::Done;

@@ -1,8 +1,8 @@
 //! Resolves SOURCE texts to documents. A document has an origin, a time of observation, and decompressed bytes as a
 //! stream.
 //!
-//! The format of a file is detected from its content. Files in gzip, zstd, tar and zip are read at any nesting, without
-//! unpacking to disk. JSON and logs of agents are passed on. Other files are skipped and reported.
+//! The format of a file is detected from its content: gzip, zstd, tar and zip are read at any nesting, without
+//! unpacking to disk; JSON and logs of agents are passed on; other files are skipped and reported.
 
 mod agent_log;
 mod archive;
@@ -55,7 +55,7 @@ pub enum ObservedFrom {
     Name,
     /// The newest ModifyTime in the document, by the server's clock.
     Content,
-    /// The newest CreateTime in a document without a ModifyTime. The document was observed at this time or later.
+    /// The newest CreateTime, for a document without a ModifyTime. The document was observed at this time or later.
     Created,
 }
 
@@ -96,7 +96,7 @@ pub struct Origin {
     /// The namespace in alloclog's request; `None` for other documents. Unlike `full_listing`, this field does not mean
     /// that the listing is complete.
     pub namespace: Option<String>,
-    /// The namespace whose allocations the document lists completely, `*` for all namespaces; `None` if the listing may
+    /// The namespace whose allocations the document lists completely (`*`: all namespaces); `None` if the listing may
     /// be incomplete.
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
@@ -195,8 +195,8 @@ pub struct Input {
 }
 
 /// Walks over the inputs and calls `visit` for every document. `read` is called with the number of bytes read from
-/// files, for progress. Files that `known` contains are not read. If `known` is `None`, all files are read, and `visit`
-/// gets no [`Found::EndOfFile`].
+/// files, for progress. Files that `known` contains are not read. Without `known`, all files are read, and `visit` is
+/// not called at their ends.
 pub fn walk(
     inputs: &[Input],
     options: &SourceOptions,

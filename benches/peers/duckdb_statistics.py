@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the named views, and those that they read, with DuckDB over stored tables, and keeps each view as a table.
+"""Runs the named views, and the views that they read, with DuckDB over stored tables. Keeps each view as a table.
 
 usage: duckdb_statistics.py STORED QUERIES OUT VIEW,...
 

@@ -5,7 +5,7 @@
 #   nomad var put nomad/jobs/alloclog-stream AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
 #   nomad job run -var lake=s3://bucket/nomad -var image=registry.example/alloclog:0.1.0 deploy/nomad/alloclog-stream.nomad.hcl
 #
-# The policy is bound to the job. Without ACLs the first line is not needed. The Nomad variable contains the
+# The policy is bound to the job. Without ACLs the first command is not needed. The Nomad variable contains the
 # credentials that docs/operations.md lists for the storage. If the machines have credentials themselves, create the
 # variable with any harmless entry, such as AWS_REGION.
 
@@ -79,7 +79,7 @@ job "alloclog-stream" {
       }
 
       resources {
-        # Enough for fifty thousand allocations.
+        # These resources are enough for fifty thousand allocations.
         cpu        = 200
         memory     = 512
         memory_max = 1024

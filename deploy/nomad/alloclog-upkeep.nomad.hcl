@@ -1,5 +1,5 @@
-# Daily maintenance of the lake: merges small files, then removes files that nothing needs. It contacts no
-# agent and needs no policy, only the lake.
+# Daily maintenance of the lake: merges small files, then removes files that nothing needs. The job contacts only the
+# lake and no agent, so it needs no ACL policy.
 #
 #   nomad var put nomad/jobs/alloclog-upkeep AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
 #   nomad job run -var lake=s3://bucket/nomad -var image=registry.example/alloclog:0.1.0 deploy/nomad/alloclog-upkeep.nomad.hcl
@@ -68,7 +68,7 @@ job "alloclog-upkeep" {
       }
 
       resources {
-        # docs/operations.md, "How much it takes", says for how large a lake this is enough.
+        # The section "How much it takes" of docs/operations.md says for which size of lake these resources are enough.
         cpu        = 500
         memory     = 1024
         memory_max = 2048

@@ -1,10 +1,14 @@
-//! Feeds bytes to both readers and checks the properties of `tests/readers/property.rs`: no panic, valid JSON read
-//! alike, damage refused by `--strict` and nothing lost before it, and the same result however the bytes are split.
+//! Feeds bytes to both readers and checks the properties in `tests/readers/property.rs`:
+//! - No reader panics.
+//! - Both readers read valid JSON alike.
+//! - `--strict` refuses damage.
+//! - Nothing that comes before the damage is lost.
+//! - The result does not depend on how the bytes are split.
 #![no_main]
 #![allow(missing_docs)]
 
-// Includes the decoder's source instead of linking the library: it needs neither polars nor arrow, which take minutes
-// to compile, and much longer with the fuzzer's instrumentation.
+// Includes the decoder's source instead of linking the library, because the decoder needs neither polars nor arrow.
+// These take minutes to compile, and much longer with the fuzzer's instrumentation.
 #[allow(dead_code, unused_imports)]
 #[path = "../../src/decode"]
 mod decode {

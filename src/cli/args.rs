@@ -26,7 +26,7 @@ use crate::time;
 fn by_help() -> String {
     let grouped = VIEWS.iter().filter(|view| view.is_grouped()).map(|view| view.name);
     format!(
-        "Group statistics by these columns\n\nSome of {}.\n\nShares and quantiles are recomputed from the tasks, never \
+        "Group statistics by these columns\n\nAny of {}.\n\nShares and quantiles are recomputed from the tasks, never \
          averaged. Applies to {}; the other views have a row per task, allocation or job.",
         GroupBy::COLUMNS.join(", "),
         grouped.collect::<Vec<_>>().join(", ")
@@ -49,7 +49,7 @@ pub struct SourceArgs {
     pub sources: Vec<String>,
     /// Read only this namespace; * for all
     ///
-    /// By default, a live cluster is queried for the namespace that NOMAD_NAMESPACE names, or all.
+    /// By default, a live cluster is queried for the namespace in NOMAD_NAMESPACE, or for all if it is not set.
     #[arg(long, value_name = "NAME")]
     pub namespace: Option<String>,
     /// Read only allocations whose ID starts with this
@@ -67,7 +67,8 @@ pub struct SourceArgs {
     pub observed_at: Option<time::Moment>,
     /// Treat documents as complete listings: a missing allocation is gone
     ///
-    /// They list every allocation (of --namespace, if given). Lists of nodes and streams do not count as listings.
+    /// Each document then counts as a list of every allocation (of --namespace, if given). Lists of nodes and streams
+    /// do not count as listings.
     #[arg(long, help_heading = "Input")]
     pub full_listing: bool,
     /// Validate every byte; write nothing if any input is rejected
@@ -268,8 +269,8 @@ impl StatisticsArgs {
         Period { since: self.since, until: self.until }
     }
 
-    /// The arguments that read the same input again. The word SOURCE stands for stdin, which cannot be read again, and
-    /// SOURCE or URL for an address that may contain a password.
+    /// The arguments that read the same input again. The word SOURCE replaces stdin, which cannot be read again.
+    /// SOURCE, or URL after `--address`, replaces an address that may contain a password.
     pub fn again(&self) -> Again {
         let source = &self.source;
         let filters = [

@@ -4,12 +4,12 @@ use std::io::{self, ErrorKind, Write};
 
 use crate::error::Error;
 
-/// The reader of stdout closed its end.
+/// The error of a write to stdout after its reader closed the pipe.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the reader of stdout closed the pipe")]
 pub struct ReaderClosed;
 
-/// Stdout; an error says whether its reader closed the pipe. A broken connection elsewhere is a failure.
+/// Stdout, whose errors say whether its reader closed the pipe. A broken pipe elsewhere is an ordinary failure.
 pub struct Stdout(io::Stdout);
 
 /// Opens stdout.

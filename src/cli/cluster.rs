@@ -45,7 +45,7 @@ pub struct Args {
     client_key: Option<PathBuf>,
     /// Expect this name in the certificate [NOMAD_TLS_SERVER_NAME]
     ///
-    /// Such as server.global.nomad. No proxy is used then.
+    /// For example server.global.nomad. With this flag, requests use no proxy.
     #[arg(long, value_name = "NAME")]
     tls_server_name: Option<String>,
     /// Do not verify the agent's certificate [NOMAD_SKIP_VERIFY]
@@ -75,7 +75,7 @@ impl Args {
         !self.filter.is_empty()
     }
 
-    /// The first flag given that has no effect without a live cluster.
+    /// The first given flag that has no effect without a live cluster.
     pub fn unused_live_flag(&self) -> Option<&'static str> {
         let given = [
             ("--address", self.address.is_some()),
@@ -121,8 +121,8 @@ impl Args {
         Ok(Cluster { client: Client::new(&connection, stop)?, ask, watching: None })
     }
 
-    /// What to list. `namespace` and `prefix` come from the flags; without `namespace`, the namespace of
-    /// NOMAD_NAMESPACE, or all.
+    /// What to list. `namespace` and `prefix` come from the flags. Without `namespace`, the listing is of the namespace
+    /// in NOMAD_NAMESPACE, or of all.
     pub fn ask(&self, namespace: Option<&str>, prefix: &str) -> Ask {
         Ask {
             namespace: namespace

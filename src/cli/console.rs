@@ -38,7 +38,7 @@ impl Verbosity {
 pub struct Console {
     verbosity: Verbosity,
     bar: ProgressBar,
-    /// By reason, the first skipped file and the number of them.
+    /// For each reason, the first skipped file and the number of skipped files.
     skipped: Mutex<BTreeMap<String, (String, u64)>>,
 }
 
@@ -69,8 +69,8 @@ impl Console {
         self.bar.finish_and_clear();
     }
 
-    /// Prints one line on the skipped files of directories and archives: their number, and the first one of the most
-    /// frequent reason.
+    /// Prints one line about the skipped files of directories and archives: the first file with the most frequent
+    /// reason, and the number of other files.
     pub fn print_skipped(&self) {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((why, (first, _))) = skipped.iter().max_by_key(|(_, (_, number))| *number) else { return };

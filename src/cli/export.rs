@@ -254,7 +254,7 @@ impl Args {
         let path = output.file(&file);
         let cannot = || format!("cannot write {}", self.output.join(&file).display());
         let rows = match table {
-            // The store holds it in this format already: move the file.
+            // The store has the table as a Parquet file already, so move the file.
             Wanted::Stored(_) if self.format == Format::Parquet => {
                 fs::rename(store.path(table.name()), &path).with_context(cannot)?;
                 render::rows(&path)?

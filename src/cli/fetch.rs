@@ -38,7 +38,7 @@ Examples:
 Metadata of the request (time, Nomad's index, whether the listing is complete)
 and the list of nodes are stored in the same file, in frames that zstd skips:
 `zstd -dc now.json.zst` prints only the listing. A FILE that ends in .json is
-not compressed, and has them in FILE.meta.json.";
+not compressed; the metadata and the list of nodes are in FILE.meta.json.";
 
 /// Save Nomad's raw listing of allocations to a file
 ///
@@ -62,7 +62,7 @@ pub struct Args {
     lasting: Option<Duration>,
     /// Fetch only this namespace; * for all [NOMAD_NAMESPACE]
     ///
-    /// By default the one that NOMAD_NAMESPACE names, or all.
+    /// By default the namespace in NOMAD_NAMESPACE, or all if it is not set.
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
     /// Region to query
@@ -70,7 +70,7 @@ pub struct Args {
     region: String,
     /// Fetch only allocations whose ID starts with this
     ///
-    /// Nomad matches an even number of digits, and may return more than requested.
+    /// Nomad matches an even number of digits. For an odd number, the file may contain more than requested.
     #[arg(long, value_name = "ID", value_parser = cluster::prefix, default_value = "", hide_default_value = true)]
     prefix: String,
     /// Fetch only these allocations, by full ID, with their jobs
@@ -84,9 +84,10 @@ pub struct Args {
     everything: bool,
     /// Also save the log of each client; -o is a directory then
     ///
-    /// The active log file, or three days of the journal of the unit nomad. Nomad 1.10.4 and later; the token needs
-    /// agent { policy = "read" } and node { policy = "read" }. A log is a file DIR/client/NODE ID/TIME.log.zst. It is
-    /// free text with all names, so it cannot be redacted: redact what is made from it, with report, export or ingest.
+    /// The log is the active log file, or three days of the journal of the unit nomad. Needs Nomad 1.10.4 or later; the
+    /// token needs agent { policy = "read" } and node { policy = "read" }. Each log is written to the file
+    /// DIR/client/NODE ID/TIME.log.zst. Logs are free text with all names, so fetch cannot redact them; use --redact
+    /// with report, timeline or export.
     #[arg(long, conflicts_with_all = ["every", "redact"])]
     logs: bool,
     #[command(flatten)]
@@ -143,7 +144,7 @@ fn fetch(
 ) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let mut exit = Exit::Done;
-    // Since when the cluster has not answered; the outage and its end are printed once each.
+    // The time since which the cluster has not answered. The outage and its end are printed once each.
     let mut failing: Option<Instant> = None;
     loop {
         let round = Instant::now();
@@ -179,7 +180,7 @@ fn fetch(
     }
 }
 
-/// Returns true if a path that does not exist has the name of a file that `fetch` writes.
+/// Returns true if a path is a file, or has the extension of a file that `fetch` writes.
 fn names_a_file(path: &Path) -> bool {
     path.is_file() || path.extension().is_some_and(|ending| ["json", "zst"].iter().any(|of_file| ending == *of_file))
 }
@@ -220,7 +221,7 @@ fn keep_one(
     if args.logs
         && let source::Location::Cluster(cluster) = &inputs[0].location
     {
-        // Fetched after the listing, so that the logs reach at least to the events that it shows.
+        // The logs are fetched after the listing, so that they reach at least to the newest event of the listing.
         let logs = client_logs::fetch(&cluster.client, cluster.ask.stale, &args.output, &stamp, console);
         exit = if logs == Exit::Done { exit } else { logs };
     }
@@ -320,7 +321,7 @@ fn documents(
                     console.note(Note::Warning(format!("{}: {what}", origin.name)));
                 }
             }
-            // After a failed round, the caller prints the recovery.
+            // With `--every`, the caller prints that the cluster answers again.
             Found::Recovered(origin, what) => {
                 if args.every.is_none() {
                     console.note(Note::Recovered(format!("{}: {what}", origin.name)));

@@ -17,7 +17,7 @@ use crate::store::Store;
 pub struct Gathered {
     pub summary: Summary,
     pub exit: Exit,
-    /// Why the filters and the period select nothing, if so.
+    /// Why the filters and the period select nothing; `None` if they select something.
     nothing: Option<String>,
 }
 
@@ -65,7 +65,7 @@ pub fn with_end(error: pipeline::Error, end: &str) -> anyhow::Error {
     }
 }
 
-/// An error of a closure that the pipeline calls.
+/// Converts an error for a closure that the pipeline calls.
 pub fn boxed(error: anyhow::Error) -> BoxError {
     error.reallocate_into_boxed_dyn_error_without_backtrace()
 }
@@ -74,7 +74,7 @@ impl Gathered {
     /// Warns if nothing is selected; fails if there are conditions.
     ///
     /// # Errors
-    /// When nothing is selected and there are conditions: an empty result would pass each of them.
+    /// When nothing is selected and there are conditions, because an empty result would pass every condition.
     pub fn expect_something(&self, has_conditions: bool, console: &Console) -> anyhow::Result<()> {
         match &self.nothing {
             Some(why) if has_conditions => {

@@ -33,7 +33,7 @@ pub fn unwrapped(command: Command) -> Command {
 /// # Errors
 /// When no subcommand has this name.
 pub fn manual_page(command: Command, words: &[String]) -> anyhow::Result<Vec<u8>> {
-    // Otherwise the page refers to a manual page of `help`, which is not written.
+    // Without this, the page refers to a manual page of `help`, which is not written.
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let mut found = &command;
@@ -53,7 +53,7 @@ pub fn manual_page(command: Command, words: &[String]) -> anyhow::Result<Vec<u8>
 /// When a file cannot be written.
 pub fn write_manual_pages(command: Command, directory: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    // Otherwise the page refers to a manual page of `help`, which is not written.
+    // Without this, the page refers to a manual page of `help`, which is not written.
     let mut command = command.disable_help_subcommand(true);
     command.build();
     let mut left = vec![command];
@@ -87,14 +87,14 @@ fn roff(line: &str) -> String {
     if escaped.starts_with(['.', '\'']) { format!("\\&{escaped}") } else { escaped }
 }
 
-/// A value parser that accepts what another one does, and names values that a shell can complete.
+/// A value parser that accepts what `parser` accepts, and lists values that a shell can complete.
 #[derive(Debug, Clone)]
 pub struct Completed<P> {
     parser: P,
     values: Vec<&'static str>,
 }
 
-/// Names values for completion; others are accepted, too, if `parser` accepts them.
+/// Adds values for completion to `parser`, which still decides what is accepted.
 pub fn completed<P: TypedValueParser>(
     parser: P,
     values: impl IntoIterator<Item = &'static str>,

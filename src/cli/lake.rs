@@ -57,7 +57,7 @@ enum LakeCommand {
         common: Common,
         /// Repair damage that loses no row
         ///
-        /// Damaged Delta logs, unfinished batches, duplicate rows.
+        /// Repairs damaged Delta logs, unfinished batches and duplicate rows.
         #[arg(long)]
         repair: bool,
         /// Drop files proven to be missing or damaged; their rows are lost
@@ -65,20 +65,20 @@ enum LakeCommand {
         drop_damaged: bool,
         /// Only print repairs and the rows they would lose
         ///
-        /// The exit code is 1 if there is any damage, because it remains.
+        /// The exit code is 1 if there is any damage, because the damage remains.
         #[arg(long, requires = "repair")]
         dry_run: bool,
     },
     /// Merge small files into large sorted ones and trim the Delta logs
     ///
-    /// Readers and ingests may go on. The small files stay until a vacuum.
+    /// Readers and ingests can run at the same time. The small files stay until a vacuum.
     Compact {
         #[command(flatten)]
         common: Common,
         /// Also rewrite files with secrets that older versions did not mask
         ///
-        /// Reads all files with texts. The old files stay until a vacuum. Files written by `alloclog fetch` hold what
-        /// Nomad served, unmasked.
+        /// Reads all files with texts. The old files stay until a vacuum. Files written by `alloclog fetch`
+        /// contain Nomad's answers unmasked.
         #[arg(long)]
         remask: bool,
     },
@@ -86,9 +86,9 @@ enum LakeCommand {
     Vacuum {
         #[command(flatten)]
         common: Common,
-        /// Only those unreferenced for this long; at least 24h
+        /// Only files unreferenced for this long; at least 24h
         ///
-        /// Measured by the store's clock.
+        /// The time is measured by the store's clock.
         #[arg(long, value_name = "TIME", value_parser = cluster::span, default_value = "7d")]
         older_than: std::time::Duration,
         /// Only list the files

@@ -24,7 +24,7 @@ use crate::store::Store;
 /// Name of the result in the store. No table or view has this name.
 const ANSWER: &str = "answer";
 
-/// Name of the part of the result that is shown.
+/// Name of the rows and columns of the result that are shown, in the store.
 const SHOWN: &str = "shown";
 
 const EXAMPLES: &str = "\
@@ -38,19 +38,20 @@ Examples:
   alloclog query mine.sql dumps/ --format csv -o mine.csv
   alloclog query crash_loops dumps/ --fail-if 'restarts_last_hour > 5'
 
-On a terminal, a view by name has a short form: the columns that tell most,
-worst rows first. Elsewhere, and with --all-columns, it has all its columns in
-its own order. A result of few rows that is too wide is shown vertically; of
-others, columns in the middle are left out and named.
+On a terminal, a view that is queried by its name has a short form: its most
+informative columns, with the worst rows first. With --all-columns, or if the
+output is not a terminal, all columns are shown, in the row order of the view.
+If a result is too wide for the terminal, a few rows are shown vertically. For
+more rows, columns in the middle are left out, and a note names them.
 
 SQL is one SELECT, with WITH, joins, groups, windows, subqueries and UNION,
 over the stored tables and views; `alloclog schema` lists their columns. It
-has DuckDB's semantics, except: NOW(), CURRENT_TIMESTAMP and CURRENT_DATE are
-the newest observation, so that the same input gives the same result; SUM and
-integer arithmetic that overflow a BIGINT are refused; a result has no columns
-of lists or intervals. Timestamps `x_at` are UTC; arithmetic uses their
-nanoseconds `x_at_ns`, or INTERVAL. Unsupported SQL is refused, with a query
-that runs instead. docs/semantics.md lists the functions.";
+has DuckDB's semantics, with three exceptions. NOW(), CURRENT_TIMESTAMP and
+CURRENT_DATE are the newest observation, so that the same input gives the same
+result. SUM and integer arithmetic that overflow a BIGINT are refused. A
+result has no columns of lists or intervals. Timestamps `x_at` are UTC;
+arithmetic uses their nanoseconds `x_at_ns`, or INTERVAL. Unsupported SQL is
+refused, with a query that runs instead. docs/semantics.md has the functions.";
 
 /// Print a table or statistic by name, or the result of an SQL query
 #[derive(Debug, clap::Args)]
@@ -65,7 +66,7 @@ pub struct Args {
     list: bool,
     /// Columns to show, in this order
     ///
-    /// By default all; on a terminal, the most informative columns of a view.
+    /// By default all columns; on a terminal, the most informative columns of a view.
     #[arg(long, help_heading = "Result", value_name = "COLUMN,...", value_delimiter = ',')]
     columns: Vec<String>,
     /// On a terminal, show all columns of a view, in the row order of its SQL
@@ -84,7 +85,7 @@ pub struct Args {
     csv_raw: bool,
     /// Exit with 4 if this SQL condition holds for any row; repeatable
     ///
-    /// It reads the columns of the result.
+    /// The condition can use the columns of the result.
     #[arg(long, help_heading = "Result", value_name = "CONDITION")]
     fail_if: Vec<String>,
     /// Accept filters and a period that select nothing
@@ -168,7 +169,7 @@ impl Form {
 }
 
 impl Args {
-    /// Selects what is shown of a result with these columns.
+    /// Selects the columns to show of a result that has the columns `columns`.
     fn form(&self, is_terminal: bool, columns: &[&str]) -> anyhow::Result<Form> {
         let screen = (is_terminal && self.format == Format::Table).then(|| color::width(true));
         if !self.columns.is_empty() {
@@ -190,7 +191,7 @@ impl Args {
     }
 }
 
-/// A result as the text of a terminal, with a note on the columns that are not shown.
+/// Lays out a result for a terminal, with a note about the columns that are not shown.
 fn on_terminal(store: &Store, name: &str, form: &Form, width: usize) -> anyhow::Result<String> {
     let fitted = match form {
         Form::Short(short, _) => render::terminal::short(store, name, short.names.len(), width)?,

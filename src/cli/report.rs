@@ -25,8 +25,8 @@ const EXAMPLES: &str = "\
 Examples:
   alloclog report                            the live cluster of NOMAD_ADDR
   alloclog report --watch                    refreshed with every change
-  alloclog report --watch --format html -o report.html    FILE kept fresh
-  alloclog report --stream                   the same by Nomad's event stream
+  alloclog report --watch --format html -o report.html    FILE is updated
+  alloclog report --stream                   follow Nomad's event stream
   alloclog report dumps/                     a directory of dumps
   alloclog report nomad-debug.tar.gz --since 24h
   alloclog report dumps/ --by node_name      by node instead of by task
@@ -37,8 +37,8 @@ Examples:
       --fail-if 'start_latency.p95_seconds > 60 and start_latency.tasks >= 20'
 
 A condition reads the columns of one view, each written VIEW.COLUMN; `alloclog
-schema` lists them. A null value meets no condition; the number of such rows
-is printed.";
+schema` lists them. A condition that is null for a row does not hold for it;
+the number of such rows is printed.";
 
 /// Show coverage, crash loops, restarts, failures, starts, job runs
 #[derive(Debug, clap::Args)]
@@ -63,7 +63,7 @@ pub struct Args {
     color: Color,
     /// Exit with 4 if this SQL condition holds for any row; repeatable
     ///
-    /// It reads the columns of one view, written VIEW.COLUMN.
+    /// The condition can use the columns of one view, each written VIEW.COLUMN.
     #[arg(long, help_heading = "Result", value_name = "CONDITION")]
     fail_if: Vec<String>,
     /// Accept filters and a period that select nothing
@@ -86,7 +86,7 @@ enum ReportFormat {
     Markdown,
     /// JSON, described by docs/report.schema.json
     Json,
-    /// One HTML file with charts that needs nothing else
+    /// One self-contained HTML file with charts
     Html,
 }
 
@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let conditions = args.fail_if.iter().map(|text| Condition::qualified(text, by)).collect::<Result<Vec<_>, _>>()?;
     if args.redaction.redact && !conditions.is_empty() {
         let word =
-            "--fail-if cannot be used with --redact: a condition on a name would never hold; run the gate without it";
+            "--fail-if cannot be used with --redact: a condition on a name would never hold; run without --redact";
         return Err(Usage(word.into()).into());
     }
     let sources = args.input.sources()?;

@@ -17,7 +17,7 @@ use crate::render;
 use crate::source::{self, fetch_file};
 use crate::store::Store;
 
-/// Names of stdout. It is written to in place and never replaced by another file.
+/// Names of stdout. Stdout is written to in place and never replaced by another file.
 const STANDARD_OUTPUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 /// The file that `-o` names; `None` for stdout.
@@ -33,8 +33,8 @@ pub fn is_stream(path: &Path) -> bool {
     })
 }
 
-/// Refuses the target of a flag if it is also read: one of the inputs, its metadata file, one of `others`, or a file in
-/// a lake.
+/// Refuses the target of a flag if the command also reads it. The command reads its inputs, their metadata files,
+/// `others`, and the files in a lake.
 ///
 /// # Errors
 /// A usage error that names the file.
@@ -75,7 +75,7 @@ fn absolute(path: &Path) -> PathBuf {
 /// A result as JSON; control characters are escaped for a terminal.
 ///
 /// # Errors
-/// Only through a bug: if it cannot be serialized.
+/// When the result cannot be serialized, which would be a bug.
 pub fn json(result: &impl Serialize, is_for_terminal: bool) -> anyhow::Result<String> {
     let text = serde_json::to_string_pretty(result)? + "\n";
     Ok(if is_for_terminal { render::json::escaped(&text) } else { text })

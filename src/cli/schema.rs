@@ -12,8 +12,8 @@ use crate::tables::column::Described;
 
 /// Print the columns of tables: type, unit, meaning, when null
 ///
-/// Without TABLE, all of them. Key columns (`*`) form a row's identity. Every column may be null; a timestamp `x_at` is
-/// UTC in microseconds and has a companion `x_at_ns`, exact in nanoseconds since the epoch.
+/// Without TABLE, prints all tables. Key columns (`*`) form a row's identity. Every column may be null; a timestamp
+/// `x_at` is UTC in microseconds and has a companion `x_at_ns`, exact in nanoseconds since the epoch.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Stored table or view, such as task_events or coverage
@@ -30,7 +30,7 @@ pub struct Args {
     lake: String,
     /// With --dialect, print only the SQL that recomputes statistics
     ///
-    /// For a schedule, on engines where the statistics are tables.
+    /// Run this SQL on a schedule, on engines where the statistics are tables.
     #[arg(long, requires = "dialect")]
     refresh: bool,
 }
@@ -40,8 +40,8 @@ const PREFACE: &str = "\
 # Tables
 
 Every table and column. `alloclog schema --markdown > docs/schema.md` writes this page. Key columns make up a row's
-identity. Every column may be null: what a document lacks stays missing. A moment `x_at` is a UTC timestamp in microseconds,
-cut and not rounded, and has a twin `x_at_ns`, exact in nanoseconds since the epoch.
+identity. Every column may be null, because a value that a document lacks stays missing. A timestamp `x_at` is UTC in
+microseconds, cut and not rounded. It has a companion `x_at_ns`, exact in nanoseconds since the epoch.
 
 ";
 

@@ -1,4 +1,4 @@
-//! The terminal as one screen that is drawn again and again, for `report --watch`.
+//! The terminal as one screen that is redrawn, for `report --watch`.
 //!
 //! It uses the alternate screen, so that the scrollback does not grow, and shows the top of the text. Its first line
 //! says how old the text is. The terminal is restored on every way out: at the end, on an error, and by a signal.
@@ -25,10 +25,10 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
 /// Shows the cursor and leaves the alternate screen.
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// The most messages that are kept until the terminal is restored.
+/// The maximum number of messages that are kept until the terminal is restored.
 const MESSAGES: usize = 100;
 
-/// The state of the screen; `None` while the terminal is not used as one.
+/// The state of the screen; `None` while the terminal is not used as a screen.
 static SCREEN: Mutex<Option<State>> = Mutex::new(None);
 
 #[derive(Debug, Default)]

@@ -14,11 +14,11 @@ use signal_hook::low_level::emulate_default_handler;
 use super::screen;
 use crate::nomad::CancelToken;
 
-/// Signals within this time of the first count as one: `timeout` signals both the process and its group.
+/// Signals within this time of the first count as one, because `timeout` signals both the process and its group.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
-/// The directory of unfinished work, if any. Locked while the directory is created and while it is renamed to the
-/// result, so that an interruption cannot come in the middle of either step.
+/// The directory of unfinished work, if any. The lock is held while the directory is created and while it is renamed to
+/// the result, so that an interruption cannot come in the middle of either step.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The flag that the first signal sets, for commands that stop gracefully.
@@ -45,7 +45,7 @@ pub fn listen() -> anyhow::Result<()> {
             }
             let unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(directory) = &*unfinished {
-                // Other threads may still create files in it: retry a few times.
+                // Other threads may still create files in it, so retry a few times.
                 let _ = (0..5).find(|_| fs::remove_dir_all(directory).is_ok());
             }
             screen::leave_for_signal();
@@ -60,7 +60,7 @@ pub fn stop_gracefully(stop: CancelToken) {
     *GRACEFUL_STOP.lock().unwrap_or_else(PoisonError::into_inner) = Some(stop);
 }
 
-/// Runs `work`, which may change the directory of unfinished work, with the lock held against interruption.
+/// Runs `work`, which may change the directory of unfinished work. A signal waits until `work` is done.
 pub fn with_cleanup_lock<T>(work: impl FnOnce(&mut Option<PathBuf>) -> T) -> T {
     work(&mut UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner))
 }

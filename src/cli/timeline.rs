@@ -39,7 +39,7 @@ Examples:
   alloclog timeline api dumps/ --format html -o api.html
   alloclog timeline api dumps/ --trace api.json     for ui.perfetto.dev
 
-A whole ID takes precedence over the beginning of another one. If several
+A whole ID takes precedence over the beginning of another ID. If several
 allocations or jobs match, they are listed and the exit code is 2.";
 
 /// Tell the story of one allocation, or of a job's allocations
@@ -86,7 +86,7 @@ enum TimelineFormat {
     Markdown,
     /// JSON, described by docs/timeline.schema.json
     Json,
-    /// One HTML file that needs nothing else
+    /// One self-contained HTML file
     Html,
 }
 
@@ -103,7 +103,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     let is_for_terminal = output.is_none() && io::stdout().is_terminal();
     let look = Look { width: color::width(is_for_terminal), colour: args.color.is_used(is_for_terminal) };
     let shown = Shown { format: args.format, is_for_terminal, look };
-    // Filters without a flag in this command select everything.
+    // This command has no flags for these filters, so they select everything.
     let (by, method) = (GroupBy::default(), Method::default());
     let input = StatisticsArgs { source: args.source, job: None, since: None, until: None, by, method };
     let sources = input.sources()?;
@@ -151,7 +151,7 @@ pub fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(gathered.exit)
 }
 
-/// The pseudonym of the allocation or job whose name or ID is `name` or begins with it.
+/// The pseudonym of the allocation or job whose name or ID is `name`, or begins with `name`.
 fn pseudonym(store: &Store, name: &str, redactor: &Redactor) -> anyhow::Result<String> {
     for whole in [redactor.name(NameKind::Job, name), redactor.id(&name.to_lowercase())] {
         if timeline::find(store, &whole)? != TargetMatch::Nothing {
@@ -180,7 +180,7 @@ fn ambiguous(name: &str, mut candidates: Vec<String>) -> anyhow::Error {
     Refused { problem, advice: candidates }.into()
 }
 
-/// The allocation or job of a name.
+/// Finds the allocation or job that a name selects.
 fn target(store: &Store, name: &str, is_lake: bool) -> anyhow::Result<Target> {
     match timeline::find(store, name)? {
         TargetMatch::One(target) => Ok(target),

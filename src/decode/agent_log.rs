@@ -21,7 +21,8 @@ const LOGGER: &str = "client.alloc_runner.task_runner";
 /// a block, its value may continue in the next block.
 const LONGEST: usize = 256 << 10;
 
-/// The length of a short line of a task event, in bytes; most are longer. Only an estimate of how many a block has.
+/// The length of a short line of a task event, in bytes; most lines are longer. Used only to estimate how many such
+/// lines a block has.
 const SHORT_LINE: usize = 192;
 
 /// How a logger formats its lines. Two loggers of one agent write the same event with slightly different times.
@@ -128,7 +129,7 @@ pub fn part(bytes: &[u8], is_last: bool) -> LogPart<'_> {
 /// if no line ends in `bytes`.
 pub fn split(bytes: &[u8]) -> Option<usize> {
     let tail = bytes.len().saturating_sub(LONGEST);
-    // From the front: only this search uses vector instructions.
+    // Search from the front, because only the forward search uses vector instructions.
     let begun = WORDS.find_iter(&bytes[tail..]).last().map(|n| tail + n);
     let start = begun.and_then(|at| memchr::memrchr(b'\n', &bytes[..at])).map(|n| n + 1);
     start.or_else(|| memchr::memrchr(b'\n', bytes).map(|n| n + 1))
@@ -164,7 +165,7 @@ fn end_of_line(bytes: &[u8], at: usize) -> usize {
 }
 
 /// Returns true if a terminal, journald, syslog or a container runtime can put this text in front of a line. The text
-/// must not be the beginning of a log line that quotes another one.
+/// must not be the beginning of a log line that quotes another log line.
 fn is_prefix(text: &str) -> bool {
     let is_level = |level: &str| text.contains(level);
     // Each line of a multi-line value begins with `  | `.
@@ -197,7 +198,7 @@ impl<'a> Following<'a> {
 }
 
 /// Parses a time as written in a log. Returns it in nanoseconds since the epoch, and its precision in nanoseconds. In
-/// text the zone has no colon.
+/// a text log, the zone has no colon.
 fn time(text: &str) -> Option<(i64, i64)> {
     let zone = text.len().checked_sub(5).filter(|at| matches!(text.as_bytes()[*at], b'+' | b'-'));
     let at = match zone {

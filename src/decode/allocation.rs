@@ -104,10 +104,10 @@ struct MapKeys<'a> {
 }
 
 impl<'a> MapKeys<'a> {
-    /// Records a name before the value of its entry is read.
+    /// Records a name before the value of its entry is read. A few names are compared one by one, many names by hash.
     ///
     /// # Errors
-    /// When the name is repeated. While there are few names, they are compared one by one.
+    /// When the name is repeated.
     #[inline]
     #[allow(clippy::ptr_arg)] // most names are borrowed and stored unchanged
     fn record<'k, I: ValueReader<'a>>(
@@ -143,7 +143,7 @@ fn task_state<'a, I: ValueReader<'a>>(input: &mut I, task: Cow<'a, str>) -> Read
                     if index == 0 {
                         s.events.reserve(USUAL_EVENTS);
                     }
-                    // Filled in place: it is large.
+                    // Filled in place, because a `TaskEvent` is large.
                     s.events.push(TaskEvent::default());
                     s.events.last_mut().map_or(Ok(()), |e| event(input, e))
                 })?;
@@ -193,7 +193,8 @@ fn event<'a, I: ValueReader<'a>>(input: &mut I, e: &mut TaskEvent<'a>) -> Read<(
     if is_object { Ok(()) } else { Err(input.fault(position, "is null, not an event")) }
 }
 
-/// Reads a restart counter. A task that restarts every second would not reach the limit within a century.
+/// Reads a restart counter of at most `u32::MAX`. Even a task that restarts every second would need more than a century
+/// to exceed it.
 fn restarts<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Option<i64>> {
     let position = input.position();
     let restarts = input.integer()?;

@@ -48,7 +48,7 @@ fn nested_end(bytes: &[u8], mut at: usize) -> Checked {
                 depth += 1;
                 around = around << 1 | u64::from(byte == b'{');
                 at = after_space(bytes, at + 1);
-                // Closing brackets have the code of the opening one plus 2.
+                // The code of a closing bracket is the code of its opening bracket plus 2.
                 match bytes.get(at) {
                     None => return Checked::End,
                     Some(next) if *next == byte + 2 => Checked::Whole(at),

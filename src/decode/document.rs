@@ -23,11 +23,11 @@ impl Reader {
         Reader { mode, ..Reader::default() }
     }
 
-    /// Reads `bytes`, which start at `position`; `is_last` means that the document ends with them. `seen` is called for
-    /// each allocation whose version is recognized early; if the version is known, the allocation is skipped.
+    /// Reads `bytes`, which start at `position`; `is_last` means that the document ends with them. `seen` looks up the
+    /// version of an allocation before the allocation is read. An allocation whose version is known is skipped.
     ///
-    /// How a document is split affects only [`ParsedPart::elements`]: if a part does not contain enough to decide,
-    /// the next part decides, so no decision depends on the split.
+    /// How a document is split affects only [`ParsedPart::elements`]. If a part does not contain enough bytes for a
+    /// decision, the decision is left to the next part.
     pub fn part<'a>(
         &mut self,
         position: Position,

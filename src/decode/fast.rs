@@ -64,7 +64,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// Validates the value, and that nothing follows it.
+    /// Checks that the value is valid, and that nothing follows it.
     pub(super) fn check_all(&mut self) -> Read<()> {
         match self.peek() {
             Some(b'"' | b'{' | b'[') | None => self.skip(),
@@ -248,7 +248,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Ok(name)
     }
 
-    /// Like [`Self::key`], for a key that is only looked at: `None` if it is not valid text.
+    /// Like [`Self::key`], but returns `None` for a key that is not valid text.
     pub(super) fn any_key(&mut self) -> Read<Option<Cow<'a, str>>> {
         self.at = after_space(self.bytes, self.at);
         let start = self.at;
@@ -309,8 +309,8 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// Reads the next key of one of Nomad's objects: the one predicted by the slot, or else it parses and remembers
-    /// the key. Advances the slot. Returns the field with its bit, or `None` for an unknown field.
+    /// Reads the next key of an object with Nomad's keys. If the key is not the one predicted for the slot, parses and
+    /// remembers it. Advances the slot. Returns the field with its bit, or `None` for an unknown field.
     #[inline]
     fn next_field<F: Predicted>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let rest = &self.bytes[self.at..];

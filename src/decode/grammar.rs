@@ -1,7 +1,7 @@
 //! JSON's grammar (RFC 8259), byte by byte, to find where a text breaks it and the path of that position.
 //!
-//! Too slow for regular reading; used for damaged input, and for values larger than anything Nomad writes. It has its
-//! own stack, so the nesting depth is unlimited.
+//! This check is too slow for regular reading. It is used for damaged input, and for values larger than anything that
+//! Nomad writes. It has its own stack, so the nesting depth is unlimited.
 
 use super::number;
 use super::skip::{after_space, plain_end, value_end};

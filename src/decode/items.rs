@@ -21,8 +21,8 @@ struct Payload {
 }
 
 impl<'a> PartWalk<'a, '_, '_, '_> {
-    /// Reads the object at `at` as an allocation, which is its most likely kind. `None` if it is of another kind,
-    /// damaged or truncated; the scan then finds out which.
+    /// Reads the object at `at` as an allocation, which is its most likely kind. Returns `None` if the object is of
+    /// another kind, damaged or truncated; [`PartWalk::survey`] then finds out which.
     pub(super) fn predicted_allocation(&mut self, at: usize) -> Option<usize> {
         if let Some((number, end)) = self.seen_version(at) {
             self.part.items.push(Item { bytes: at..end, content: ItemContent::Seen(number), has_unknown: false });
@@ -33,7 +33,7 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
         let mut cursor = Cursor::trying(self.bytes, at, memory);
         let read = allocation::allocation(&mut cursor);
         let end = cursor.at();
-        // The scan may classify a long object, or one with `Allocs`, as something else.
+        // The survey may classify a long object, or an object with `Allocs`, as something else.
         if let Ok(a) = read
             && is_allocation(&a)
             && end - at <= LONG
@@ -50,7 +50,7 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
     /// Looks up the version of an allocation; returns the number of the version and the end of the allocation.
     pub(super) fn seen_version(&mut self, at: usize) -> Option<(u32, usize)> {
         let seen = self.seen.as_mut()?;
-        // The lookup scans the bytes. Stop it for this part if few of the versions are known.
+        // The lookup scans the bytes. Stop looking up if few of the versions in this part were known.
         if self.tried >= 64 && self.known * 8 < self.tried {
             return None;
         }

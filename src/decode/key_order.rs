@@ -10,7 +10,7 @@ use super::nested_fields::{
 };
 use super::other_fields::{NodeField, WrapperField};
 
-/// Longer keys or runs of white space are not predicted.
+/// Maximum length in bytes of a predicted key, with its white space.
 const LONGEST_KEY: usize = 256;
 /// Maximum number of predicted keys per kind of object.
 const MOST_KEYS: usize = 80;
@@ -208,7 +208,7 @@ impl<F: Field> Key<F> {
         self.field.as_ref().copied()
     }
 
-    /// The field's bit; 0 for one that may be repeated.
+    /// The field's bit; 0 for a field that may be repeated.
     #[inline]
     pub fn bit(&self) -> u64 {
         self.bit

@@ -2,7 +2,7 @@
 
 use super::field::Field;
 
-/// Keys of a client node (nomad/structs/structs.go, `Node`, `NodeListStub`); the others do not count as unknown.
+/// Keys of a client node (nomad/structs/structs.go, `Node`, `NodeListStub`). Other keys do not count as unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum NodeField {

@@ -26,8 +26,8 @@ pub struct ParsedPart<'a> {
     pub items: Vec<Item<'a>>,
     /// Faults in this part.
     pub faults: Vec<PlacedFault>,
-    /// How many elements of the outermost open list were read. Counted from the start of the list if it starts in
-    /// this part, otherwise from the start of the part.
+    /// How many elements of the outermost open list were read. They are counted from the start of the list if it starts
+    /// in this part, otherwise from the start of the part.
     pub elements: u64,
     /// Whether a list starts in this part.
     pub list_began: bool,

@@ -1,7 +1,7 @@
 //! The fields read from an allocation, as Nomad wrote them: records that borrow from the input.
 //!
-//! Fields have Nomad's names. `None` means that the document has no value: the key is missing, `null`, or, for text,
-//! empty (Nomad writes `""` for no value). The tables interpret the values, not the reader.
+//! Fields have Nomad's names. `None` means that the document has no value: the key is missing or `null`, or a text is
+//! empty, because Nomad writes `""` for no value. The reader does not interpret the values; the tables do.
 
 use std::borrow::Cow;
 use std::num::NonZeroU64;
@@ -58,8 +58,8 @@ pub struct Allocation<'a> {
 }
 
 impl Allocation<'_> {
-    /// The number of the key that `redacted` names, 16 hexadecimal digits; `None` without a key. Each name of another
-    /// form is treated as a separate key.
+    /// The number of the key that `redacted` names, 16 hexadecimal digits; `None` without a key. All names of another
+    /// form count as one further key.
     pub fn redaction_key(&self) -> Option<NonZeroU64> {
         let key = |name: &str| u64::from_str_radix(name, 16).ok().and_then(NonZeroU64::new);
         self.redacted.as_deref().map(|name| key(name).unwrap_or(NonZeroU64::MAX))

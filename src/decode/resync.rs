@@ -18,7 +18,8 @@ impl PartWalk<'_, '_, '_, '_> {
         {
             return next;
         }
-        // Text in brackets that is not a list, as at the start of log lines, makes only its own line unreadable.
+        // Text in brackets that is not a list, such as a level at the start of a log line, makes only its own line
+        // unreadable.
         let is_remark = matches!(
             self.part.position.around.as_slice(),
             [Level { is_array: true, next: Expected::ValueOrClose, .. }]
@@ -43,8 +44,8 @@ impl PartWalk<'_, '_, '_, '_> {
     }
 
     /// Handles truncated lines. After a truncated line, the next lines are read as parts of its value. So the value at
-    /// `from` has an error at `to`, or the document ends there. Reports the truncated lines, and returns the start of the
-    /// first line that is not truncated; `None` if truncated lines are not the cause.
+    /// `from` has an error at `to`, or the document ends there. Reports the truncated lines, and returns the start of
+    /// the first line that is not truncated; `None` if truncated lines are not the cause.
     ///
     /// The lines show whether the document has one value per line, or values of several lines. In a document with one
     /// value per line:

@@ -23,8 +23,8 @@ pub fn after_space(bytes: &[u8], mut at: usize) -> usize {
 pub fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     const LOW: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    // Only the lowest marked byte is used, and it is always a real zero: a borrow can mark a wrong byte only above a
-    // real zero.
+    // Only the lowest marked byte is used. It is always a real zero, because a borrow can mark a wrong byte only above
+    // a real zero.
     let has_zero = |x: u64| x.wrapping_sub(LOW) & !x & HIGH;
     while let Some(eight) = bytes.get(at..at + 8).and_then(|s| s.try_into().ok()) {
         let word = u64::from_le_bytes(eight);
@@ -81,7 +81,7 @@ pub struct Skipper {
     depth: u64,
     /// All ones inside a string, else zero.
     in_string: u64,
-    /// 1 if the byte before the next one is a backslash that escapes it.
+    /// 1 if the last byte is a backslash that escapes the next byte.
     escaped: u64,
 }
 

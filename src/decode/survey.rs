@@ -8,8 +8,8 @@ use super::skip::after_space;
 use super::value_reader::{FaultKind, Read, ValueReader};
 use super::walk::{LONG, PartWalk, Survey};
 
-/// A value longer than this may be a truncated line. This is checked first, because the scan of a truncated line
-/// would read the rest of the document, once per truncated line.
+/// A value longer than this many bytes may be a truncated line. Before such a value is scanned, the reader checks
+/// whether its line is truncated, because the scan of each truncated line would read the rest of the document.
 const NEAR: usize = 64 << 10;
 
 impl PartWalk<'_, '_, '_, '_> {
@@ -28,7 +28,7 @@ impl PartWalk<'_, '_, '_, '_> {
             found = self.keys(self.bytes, at, is_top, &mut keys);
         }
         let ends = found.as_ref().is_err_and(|fault| fault.kind == FaultKind::End);
-        // How far the scan went; the same for every way to split the document.
+        // The position that the scan reached. It does not depend on how the document is split.
         let far = match &found {
             Ok(Survey::Whole(_, end)) => *end,
             Ok(_) => keys.next,
@@ -36,7 +36,7 @@ impl PartWalk<'_, '_, '_, '_> {
             Err(fault) => fault.at,
         };
         // If a line is truncated, the scan reads the following lines as parts of its value, whether their quotes
-        // match or not. So the scan fails at a later position than that of the truncation.
+        // match or not. So the scan fails after the position of the truncation.
         let fails_later = found.is_err() && !ends && memchr::memchr(b'\n', &self.bytes[at..far]).is_some();
         if far - at > LONG || fails_later || (ends && self.is_last) {
             let some = &self.bytes[..self.bytes.len().min(at + LONG)];

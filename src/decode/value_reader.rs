@@ -6,7 +6,7 @@ use std::fmt;
 use super::key_order::Predicted;
 use super::record::Text;
 
-/// One JSON value, which can be read once. Two implementations: [`super::fast::Cursor`] and [`super::strict::Raw`].
+/// One JSON value, which can be read once. The implementations are [`super::fast::Cursor`] and [`super::strict::Raw`].
 ///
 /// Every reading method returns a [`ReadFault`] for a value of another type. It also returns one for invalid JSON in
 /// the bytes that it inspected.
@@ -82,10 +82,10 @@ pub const NOT_UTF8: &str = "holds bytes that are not UTF-8";
 /// The problem of an escape such as `\ud800` on its own.
 pub const LONE_SURROGATE: &str = "holds half of a surrogate pair, which is not a character";
 
-/// How many bytes of input a message quotes.
+/// How many bytes of input a message needs to quote 12 characters.
 pub const QUOTED: usize = 48;
 
-/// The problem of unexpected text: `is not JSON: found "x}" instead of a value`.
+/// The problem of unexpected text, for example `is not JSON: found "x}" instead of a value`.
 pub fn not_json(bytes: &[u8], at: usize, wanted: &str) -> String {
     let some = &bytes[at..bytes.len().min(at + QUOTED)];
     let found: String = String::from_utf8_lossy(some).chars().take(12).collect();

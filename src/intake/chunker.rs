@@ -13,7 +13,7 @@ use crate::decode::skip::after_space;
 use crate::source::{self, Found, Input, KnownFiles, Origin, WillRetry};
 
 /// The size of a block in bytes. It is large enough that the synchronisation per block is negligible. It is small
-/// enough that the rows of a block, which are several times larger and filled column by column, fit a core's cache.
+/// enough that its rows fit a core's cache. The rows are several times larger, and are filled column by column.
 const BLOCK: usize = 1 << 20;
 
 /// Maximum length in bytes of a log's line. A longer line is divided.
@@ -57,7 +57,7 @@ pub struct Block {
     pub end: Option<End>,
     /// The guessed position in the document's structure.
     pub guess: Position,
-    /// True after the first document: an earlier document may have shown these allocations.
+    /// False in the first document. In others it is true, because an earlier document may have shown these allocations.
     pub may_be_seen: bool,
     /// The buffer, of which the first `len` bytes are used.
     pub buffer: Vec<u8>,
@@ -278,7 +278,7 @@ fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<Option<Probl
 /// The beginning of a document, which shows how the JSON of its allocations begins.
 struct DocumentStart {
     is_array: bool,
-    /// The opening bracket of an element up to the end of its first key, as written; empty if unknown.
+    /// The bytes of an element from its opening bracket to the end of its first key; empty if unknown.
     pattern: Vec<u8>,
 }
 

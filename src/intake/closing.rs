@@ -11,7 +11,7 @@ use crate::tables::sink::{DocumentEnd, Rows};
 use crate::tables::{Shape, Table, column, sightings, snapshots};
 use crate::time::{HOUR, MINUTE};
 
-/// If an event is later than the observation by this much, in nanoseconds, the client's clock is fast.
+/// If an event is later than the observation by more than this, in nanoseconds, the client's clock is fast.
 const AHEAD: i64 = MINUTE;
 /// Sightings per batch. All sightings of a document are created at once, so smaller batches limit the memory.
 const SIGHTINGS: usize = 8 << 10;
@@ -32,7 +32,7 @@ impl RunState<'_> {
             self.note(Note::Warning(format!("{name}: {more} more places could not be read")));
         }
         let is_sound = facts.others == 0 && facts.rejected == 0;
-        // A single list: Nomad never answers with two lists, nor with nested ones.
+        // Only a single list counts, because Nomad never answers with two lists or with nested lists.
         let is_empty_list = is_sound && facts.lists == 1 && facts.frames == 0;
         let is_quiet_stream = is_sound && facts.lists <= 1 && facts.frames > 0;
         if facts.allocations + facts.nodes == 0 && !is_empty_list && !is_quiet_stream {
@@ -47,7 +47,7 @@ impl RunState<'_> {
             return Ok(Delivery::default());
         }
         self.summary.documents += 1;
-        // Heartbeats and nodes are not a list of allocations; an empty list counts as one.
+        // Heartbeats and nodes are not a list of allocations, but an empty list is.
         let lists_allocations = facts.allocations > 0 || (is_empty_list && (facts.nodes == 0 || facts.dumps == 1));
         if is_quiet_stream && facts.allocations == 0 {
             self.summary.quiet_sources.insert(document.origin.source);
@@ -61,7 +61,7 @@ impl RunState<'_> {
         for (field, times) in &facts.unknown {
             *self.summary.unknown_fields.entry(field.clone()).or_default() += times;
         }
-        // A client's event time is never used: one fast clock would shift the newest observation.
+        // A client's event time is never used, because one fast clock would shift the newest observation.
         let content = || facts.modified.map(|ns| (ns, ObservedFrom::Content));
         let created = || facts.created.map(|ns| (ns, ObservedFrom::Created));
         let observed = document.origin.observed.or_else(content).or_else(created);
@@ -100,8 +100,8 @@ impl RunState<'_> {
     }
 
     /// The namespace that the ledger row reports as listed completely. For a lake, this is only the part of the
-    /// listing that the filter keeps: the lake may also have rows of allocations that the filter excludes, and these
-    /// must not count as vanished.
+    /// listing that the filter keeps. The lake may also have rows of allocations that the filter excludes, and these
+    /// allocations must not count as vanished.
     fn complete_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {

@@ -45,8 +45,8 @@ pub enum Rounding {
 pub struct HeldParts {
     /// Number of event times.
     pub times: u64,
-    /// Whether any of the times is finer than a microsecond. Whole microseconds prove nothing: a float prints them
-    /// unchanged, and the clocks of some clients have no finer unit.
+    /// Whether any of the times is finer than a microsecond. Whole microseconds prove nothing, because a float prints
+    /// them unchanged and the clocks of some clients have no finer unit.
     pub any_fine: bool,
     pub bytes: SpooledTempFile,
     pub parts: Vec<(Position, usize)>,
@@ -71,10 +71,10 @@ pub struct DocumentFacts {
     pub created: Option<i64>,
     pub unknown: Unknown,
     pub new: New,
-    /// The allocations that the document shows, except as a stream. Their sightings are created at the end of the
-    /// document, because they need `observed_at`.
+    /// The allocations that the document shows, without those in stream events. Their sightings are created at the end
+    /// of the document, because they need `observed_at`.
     pub shown: Vec<ShownAllocation>,
-    /// The allocations that the document shows as a stream, with the time of the version.
+    /// The allocations in stream events of the document, with the time of the version.
     pub streamed: Vec<(ShownAllocation, StreamedVersion)>,
 }
 
@@ -92,7 +92,7 @@ impl OpenDocument {
     /// A document before its first part is read.
     pub fn new(origin: Origin) -> OpenDocument {
         let rounding = match origin.observed {
-            // The program's own requests are never rounded.
+            // The times in answers to the program's own requests are never rounded.
             Some((_, ObservedFrom::Fetched)) => Rounding::Known(false),
             _ => Rounding::Open,
         };

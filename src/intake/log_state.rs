@@ -28,8 +28,8 @@ pub struct OpenLog {
 }
 
 impl OpenLog {
-    /// The number of equal lines before this one, without a line of another time between them. So if a file contains a
-    /// log twice, both copies of a line have the same ordinal, and the event is stored once.
+    /// Returns the number of equal lines before this line, counted from the last line with another time. So if a file
+    /// contains a log twice, both copies of a line have the same ordinal, and the event is stored once.
     pub fn ordinal(&mut self, at: i64, identity: u128) -> i32 {
         if at != self.last_at {
             self.last_at = at;

@@ -51,7 +51,7 @@ pub fn process_block(options: &IntakeOptions, block: &LogBlock, sequencer: &Sequ
     let identities: Vec<u128> = new.into_iter().flatten().collect();
     let batch = || column::batch(&columns, Table::LogEvents.schema(), rows.iter());
     if options.filter.needs_listing() {
-        // Only at the end is it known which allocations the filter keeps.
+        // Which allocations the filter keeps is known only at the end of the run.
         let held = batch().and_then(|batch| turn.hold_log_rows(&batch));
         let held = held.map(|()| Delivery::default()).map_err(Into::into);
         return sequencer.pass_turn(turn) && sequencer.deliver(block.number, held);
@@ -70,7 +70,7 @@ pub fn process_block(options: &IntakeOptions, block: &LogBlock, sequencer: &Sequ
 
 impl RunState<'_> {
     /// Counts the lines of a block and reports those that cannot be read. At the end of a log without task events,
-    /// reports that, too.
+    /// reports that there are none.
     fn report_log(&mut self, block: &LogBlock, part: &LogPart<'_>, lines: u64) {
         let name = &block.origin.name;
         for fault in &part.faults {
@@ -78,7 +78,7 @@ impl RunState<'_> {
             let line = self.logs.open.lines + memchr::memchr_iter(b'\n', before).count() as u64 + 1;
             let what = format!("{name}: byte {}, line {line}: {}", self.logs.open.offset + fault.at as u64, fault.what);
             if fault.is_tail {
-                self.note(Note::Warning(format!("{what}; it is the last one, which the agent may still be writing")));
+                self.note(Note::Warning(format!("{what}; it is the last line, which the agent may still be writing")));
                 continue;
             }
             self.logs.open.rejected += 1;
@@ -125,8 +125,8 @@ impl RunState<'_> {
         self.logs.held.as_mut().map_or(Ok(()), |held| held.write(batch))
     }
 
-    /// Delivers those of the held rows whose allocations the filter keeps: a document of the run shows them, or what
-    /// the rows are added to.
+    /// Delivers the held rows whose allocations the filter keeps. Such an allocation is shown by a document of the run,
+    /// or by the data to which the rows are added ([`Sink::is_selected`]).
     pub(super) fn deliver_held_log_rows(&mut self, sink: &mut dyn Sink) -> error::Result<()> {
         let Some(held) = self.logs.held.take() else { return Ok(()) };
         let mut file = held.into_inner()?;

@@ -13,14 +13,14 @@ use crate::error::Result;
 use crate::merge::{self, Columns, PartRows, Versions};
 use crate::tables::sink;
 
-/// Minimum number of event times for this decision: fewer times may end in zeros by chance.
+/// Minimum number of event times for this decision, because fewer times may end in zeros by chance.
 const MIN_TIMES: u64 = 4;
-/// Maximum number of bytes held in memory of a document whose times look rounded, until that is decided.
+/// Maximum number of bytes of held parts in memory. If there are more, all are in a temporary file.
 const HELD_IN_MEMORY: usize = 32 << 20;
 
 impl RunState<'_> {
-    /// Decides whether the document's times are rounded, if this part shows it. Returns the rows of the parts held
-    /// before; if the decision is still open, holds this part, too.
+    /// Decides whether the document's times are rounded, if this part shows it, and returns the rows of the parts held
+    /// before. If the decision is still open, holds this part, too.
     pub(super) fn decide_rounding(
         &mut self,
         block: &Block,
@@ -49,8 +49,8 @@ impl RunState<'_> {
                 self.summary.rounded_documents += 1;
                 let name = &self.document.origin.name;
                 self.note(Note::Warning(format!(
-                    "{name}: its times went through a float (an old jq, a script) and are rounded: its events are \
-                     kept apart from exact ones, and no task with one of them counts as complete"
+                    "{name}: its times went through a float (an old jq, a script) and are rounded; its events are \
+                     stored apart from exact events, and a task with such an event does not count as complete"
                 )));
             }
             return held.map_or(Ok(Vec::new()), |held| self.release(*held, versions));

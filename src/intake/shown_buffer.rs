@@ -15,8 +15,8 @@ pub struct ShownBuffer {
 }
 
 impl ShownBuffer {
-    /// Adds an allocation that a document shows. All arguments are numbers. A source without namespaces reports
-    /// `default`, so any other name replaces `default`.
+    /// Adds an allocation that a document shows. `alloc` and `namespace` are numbers of `merge`. A source without
+    /// namespaces reports `default`, so any other name replaces `default`.
     pub fn add(&mut self, merge: &Merge, alloc: u32, namespace: u32, last: LastShown) {
         let index = alloc as usize;
         if self.allocations.len() <= index {

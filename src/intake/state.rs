@@ -37,7 +37,7 @@ pub struct RunState<'r> {
     pub(super) snapshots: i64,
     /// Which allocations documents show, and when: in the whole run, or since absences were last delivered.
     pub(super) shown_buffer: ShownBuffer,
-    /// The presence that follows from delivered rows, if absences are delivered by document.
+    /// The presence of allocations according to the delivered rows; used if absences are delivered by document.
     pub(super) presence: Presence,
     /// Allocations with events later than the document that shows them.
     pub(super) ahead: HashSet<u32>,
@@ -48,7 +48,7 @@ pub struct RunState<'r> {
 /// What was found so far in the open file.
 #[derive(Default)]
 pub struct OpenFile {
-    /// How many places of all input could not be read when the file began.
+    /// The number of unreadable places in all input before this file.
     rejected_before: u64,
     /// The hours in which its documents show allocations, in nanoseconds since the epoch.
     pub(super) hours: BTreeSet<i64>,
@@ -116,8 +116,8 @@ impl RunState<'_> {
         self.summary.listings_by_source.entry(source).or_default();
     }
 
-    /// Ends a file. Keeps its key if it was read without a fault and shows allocations. A recording of a stream is always
-    /// read again: what follows from its versions about last sightings is in no row of the lake.
+    /// Ends a file. Keeps its key if it was read without a fault and shows allocations. A recording of a stream is
+    /// always read again, because no row of the lake stores when the stream last showed an allocation.
     pub fn end_file(&mut self, key: u128) {
         let rejected = self.summary.rejected;
         let next = OpenFile { rejected_before: rejected, ..OpenFile::default() };

@@ -1,7 +1,7 @@
 //! Which namespaces a token may read, according to Nomad's ACL API.
 //!
-//! If all namespaces are requested, Nomad lists the allocations of those that the token can read, and does not say
-//! which these are. The policies of the token and of its roles do say it.
+//! If all namespaces are requested, Nomad lists only the allocations of namespaces that the token can read. The answer
+//! does not name these namespaces, but the policies of the token and of its roles do.
 
 use std::collections::BTreeMap;
 use std::io::Read;

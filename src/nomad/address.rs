@@ -31,7 +31,7 @@ impl Address {
     /// Parses an address: `http://…`, `https://…`, or `unix://` and the path of a socket.
     ///
     /// # Errors
-    /// When the text is not an address. The message does not repeat the text, which may hold a password.
+    /// When the text is not an address. The message does not repeat the text, which may contain a password.
     pub fn parse(text: &str) -> Result<Address, Usage> {
         if !Address::has_scheme(text) {
             return Err("an address begins with http://, https:// or unix://".into());
@@ -53,7 +53,7 @@ impl Address {
         let basic = (!url.username().is_empty() || url.password().is_some()).then(|| {
             (percent_decoded(url.username()), Secret::new(percent_decoded(url.password().unwrap_or_default())))
         });
-        // These fail only for URLs without a host, which http URLs always have.
+        // These calls fail only for a URL without a host, and an http URL always has a host.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         Ok(Address { url, socket: None, basic })

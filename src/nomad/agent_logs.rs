@@ -38,7 +38,7 @@ impl ClientNode {
     pub fn refusal(&self) -> Option<String> {
         let is_id = self.id.len() == 36 && self.id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         match (&*self.status, version::numbers(&self.version)) {
-            _ if !is_id => Some("its ID is not one of Nomad".into()),
+            _ if !is_id => Some("its ID is not a Nomad ID".into()),
             ("down" | "disconnected", _) => Some(format!("the client is {}; copy the log from its disk", self.status)),
             (_, Some(version)) if version < SINCE => Some(format!(
                 "the client runs Nomad {}, and logs can be requested since 1.10.4; copy the log from its disk",

@@ -22,7 +22,7 @@ use crate::error::{Context, Error, Result, bail};
 const IDLE: Duration = Duration::from_secs(5);
 /// How many times a request is tried in all, if its faults are transient.
 const TRIES: u32 = 5;
-/// Pause before the first retry; it doubles with each further one.
+/// Pause before the first retry; it doubles with each further retry.
 const PAUSE: Duration = Duration::from_millis(250);
 /// How many redirects are followed.
 const REDIRECTS: usize = 5;
@@ -114,7 +114,7 @@ impl Client {
         let server_name = connection.tls.server_name.clone().filter(|_| address.is_tls());
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("alloclog/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none()) // followed in `get`, so that credentials stay with their host
+            .redirect(redirect::Policy::none()) // `get` follows redirects, so that credentials stay with their host
             .http1_only()
             .connect_timeout(CONNECT)
             .pool_idle_timeout(IDLE)
@@ -210,7 +210,7 @@ impl Client {
     /// # Errors
     /// When there is no answer with status 200.
     pub fn ask_once(&self, path: &str, query: &Query<'_>, timeout: Duration) -> Result<Answer, Fault> {
-        // Only gzip: Nomad's deflate is incompatible with other implementations.
+        // Accept only gzip, because Nomad's deflate is incompatible with other implementations.
         self.get(path, query, HeaderValue::from_static("gzip"), timeout)
     }
 
@@ -219,7 +219,7 @@ impl Client {
     /// # Errors
     /// When there is no answer with status 200.
     pub fn ask_for_stream(&self, path: &str, query: &Query<'_>, timeout: Duration) -> Result<Answer, Fault> {
-        // Uncompressed: Nomad's compressor would hold back the start of the body until its buffer is full.
+        // Request no compression, because Nomad's compressor holds back the start of the body until its buffer is full.
         self.get(path, query, HeaderValue::from_static("identity"), timeout)
     }
 
@@ -370,7 +370,7 @@ fn with_tls(mut builder: reqwest::ClientBuilder, tls: &Tls) -> Result<reqwest::C
     }
     for file in &files {
         let certificates = Certificate::from_pem_bundle(&pem(file)?).map_err(|e| not_pem(file, &e))?;
-        // A directory may hold other files; a named file must hold certificates.
+        // A directory may contain other files, but a named file must contain certificates.
         if certificates.is_empty() && tls.ca_cert.as_ref() == Some(file) {
             bail!("{} holds no certificate", file.display());
         }

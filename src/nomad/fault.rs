@@ -62,11 +62,11 @@ pub enum Fault {
     /// The servers do not support filters and list everything.
     #[error("the servers ignore --filter, which Nomad knows since 1.3; --job, --namespace and --prefix work with all")]
     NoFilter,
-    /// The servers list nothing for `*`, and it is unclear whether there are no allocations: the token may see no
-    /// namespace, or Nomad is older than 0.12 and reads `*` as a name.
+    /// The servers list nothing for `*`. This does not prove that there are no allocations: the token may see no
+    /// namespace, or Nomad may be older than 0.12 and read `*` as a name.
     #[error(
-        "nothing is listed for all namespaces, and the token may not know which there are: its policy needs namespace \
-         \"*\" {{ capabilities = [\"read-job\"] }}, or --namespace names one that it reads"
+        "nothing is listed for all namespaces; perhaps the token can read none: its policy needs namespace \"*\" \
+         {{ capabilities = [\"read-job\"] }}, or --namespace must name one that the token can read"
     )]
     NothingListed,
     /// The agent has no event streams.
@@ -91,8 +91,8 @@ pub enum Fault {
     },
     /// The event stream sends no heartbeat; Nomad denies a stream this way since 1.11.2.
     #[error(
-        "the event stream shows not even a heartbeat: its policy needs namespace \"{0}\" {{ capabilities = [\"read-job\"] }}, and \
-         proxies in between must not buffer"
+        "the event stream sends not even a heartbeat: the token's policy needs namespace \"{0}\" {{ capabilities = \
+         [\"read-job\"] }}, and proxies in between must not buffer"
     )]
     NoHeartbeat(String),
     /// The event stream ended, with this message or none.
@@ -169,7 +169,7 @@ impl Fault {
             }
             if text.contains("handshake eof") {
                 return Fault::Tls(format!(
-                    "{address_text} ends the handshake: it may not speak TLS, and be at http://"
+                    "{address_text} ends the handshake: it may not speak TLS; its address then begins with http://"
                 ));
             }
             if ["tunnel", "proxy", "SOCKS"].iter().any(|word| text.contains(word)) {
@@ -269,7 +269,7 @@ fn refusal(status: u16, text: &str, has_token: bool, namespace: &Option<String>)
             format!("too many connections from here{said}: the agent's limits.http_max_conns_per_client allows no more")
         }
         500 if is_without_leader(text) => {
-            format!("{text}: the servers are electing a leader; --stale asks whichever server there is")
+            format!("{text}: the servers are electing a leader; --stale accepts an answer from any server")
         }
         500 if text.contains("No path to region") => {
             format!("{text}: --region or NOMAD_REGION names a region that the cluster does not know")
@@ -293,7 +293,7 @@ fn tls_cause(error: &rustls::Error, address_text: &str) -> String {
             "the agent's certificate is signed by an authority that is not known here: --ca-cert or NOMAD_CACERT names its file".into()
         }
         InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
-            format!("the agent's certificate is for another name than that of {address_text}: --tls-server-name says which, such as server.global.nomad")
+            format!("the agent's certificate is not for the host name of {address_text}: --tls-server-name gives its name, such as server.global.nomad")
         }
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
             "the agent's certificate has expired".into()
@@ -308,7 +308,7 @@ fn tls_cause(error: &rustls::Error, address_text: &str) -> String {
         | AlertDescription::UnknownCA
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateUnknown)) => format!("the agent refuses our client certificate: {alert:?}"),
-        InvalidMessage(_) => format!("what answers at {address_text} does not speak TLS: its address may begin with http://"),
+        InvalidMessage(_) => format!("the server at {address_text} does not speak TLS: its address may begin with http://"),
         other => other.to_string(),
     }
 }

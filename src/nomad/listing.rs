@@ -10,7 +10,7 @@ use crate::time;
 
 /// The path of the allocation listing.
 const ALLOCATIONS: &str = "/v1/allocations";
-/// How long the server may hold a blocking query; the maximum it allows.
+/// How long the server may hold a blocking query. This is the maximum that the server allows.
 const WAIT: &str = "5m";
 /// [`WAIT`] plus the jitter of up to a sixteenth that the server adds.
 const WAIT_AT_MOST: Duration = Duration::from_secs(300 * 17 / 16);
@@ -54,16 +54,18 @@ pub struct Targets {
     pub list: Vec<ListingTarget>,
     /// The namespaces that the token may see; `None` if irrelevant or unknown.
     pub names: Option<Vec<String>>,
-    /// The namespace whose blocking query reports every change; `None` if there is no single one.
+    /// The namespace whose blocking query reports every change; `None` if no single query reports every change.
     pub wait_in: Option<String>,
 }
 
 impl Ask {
     /// Determines which listings to fetch, and which of them are complete.
     ///
-    /// If all namespaces are requested, Nomad lists those that the token can read, and does not say which these are.
-    /// Unless the token is known to read every namespace, each namespace is listed by name: then every answer is
-    /// either complete or a refusal. Namespaces are also listed by name on servers that do not support `*`.
+    /// If all namespaces are requested, Nomad lists those that the token can read, and does not name them. So in
+    /// general, each namespace is listed by its name, and every answer is either complete or a refusal. One listing of
+    /// `*` is requested instead if two conditions hold:
+    /// - The servers support `*`.
+    /// - The token is known to read every namespace, or a prefix or filter makes every listing partial anyway.
     ///
     /// # Errors
     /// When a request fails.
@@ -109,7 +111,7 @@ impl Ask {
         Ok(Targets { list: names.iter().map(found).collect(), names: Some(names.to_vec()), wait_in })
     }
 
-    /// Refuses a namespace that does not exist, because Nomad would list it as an empty one.
+    /// Refuses a namespace that does not exist, because Nomad would list it as an empty namespace.
     ///
     /// # Errors
     /// When it does not exist, or the request fails.
@@ -121,11 +123,12 @@ impl Ask {
         }
     }
 
-    /// Refuses a filter that the servers do not support, because they would list everything. Returns true if they
-    /// support it or no filter is given, and false if this is unknown because the answer has nothing to filter.
+    /// Refuses a filter that the servers do not support, because they would list everything. Returns true if the
+    /// servers support filters, or no filter is given. Returns false if this is unknown, because the servers listed no
+    /// allocation to filter.
     ///
     /// # Errors
-    /// When they do not support it, or the request fails.
+    /// When the servers do not support filters, or the request fails.
     pub fn check_filter(
         &self,
         client: &Client,
@@ -157,7 +160,7 @@ impl Ask {
     }
 
     /// Waits until the allocations of a namespace have changed since an index, or for some minutes. Returns at once if
-    /// the index is invalid, as after a restore of the cluster.
+    /// the index is invalid, for example after a restore of the cluster.
     ///
     /// # Errors
     /// When the request fails.
@@ -183,7 +186,7 @@ impl Ask {
         on_fault: &mut dyn FnMut(&Fault),
     ) -> Result<Answer, Fault> {
         let per_page = if self.per_page > 0 { self.per_page.to_string() } else { String::new() };
-        // Nomad matches whole bytes of an ID only; the row filter removes the surplus.
+        // Nomad matches only whole bytes of an ID. The filter of rows removes the allocations that do not match.
         let prefix = &self.prefix[..self.prefix.len() / 2 * 2];
         let query = [
             ("namespace", namespace),
@@ -268,7 +271,7 @@ impl<'c> Listing<'c> {
         match (join.page_end(), self.next_token.take()) {
             (PageKind::Broken, _) => broke("a page of the listing is not whole"),
             // Nomad reports no error for a page token that it cannot parse: it returns an empty page, like at the end.
-            // The same happens if the last allocations were just collected; a retry distinguishes the two.
+            // The same happens if the last allocations were just collected. A retry distinguishes the two cases.
             (PageKind::Empty, None) => broke("a page of the listing is empty, so the listing may be incomplete"),
             (_, None) => {
                 self.is_done = true;
@@ -306,8 +309,8 @@ impl Read for Listing<'_> {
     }
 }
 
-/// Inspects the start of an answer: returns it, and true if it is an empty list. It must be a list; a gateway may
-/// answer with an HTML page.
+/// Inspects the start of an answer. Returns the answer, and true if it is an empty list. Refuses an answer that is not
+/// a list, such as an HTML page of a gateway.
 fn check_is_list(answer: Answer) -> Result<(Answer, bool), Fault> {
     let Answer { index, next_token, mut body } = answer;
     let mut head = vec![0u8; GLANCE];

@@ -1,8 +1,12 @@
 //! The namespaces of a cluster, and whether its servers support `*` for all of them.
 //!
-//! The answer of `/v1/namespaces` changed with Nomad: 404 before 0.7, which had no namespaces; 501 in the open-source
-//! versions 0.7 to 0.12, which had only `default`; a list since 1.0, and in Nomad Enterprise since 0.7. The list of
-//! allocations supports `*` since 0.12.0; 0.7 to 0.11 read it as the name of a namespace, and list nothing.
+//! The answer of `/v1/namespaces` depends on the version of Nomad:
+//! - before 0.7, which had no namespaces: status 404
+//! - 0.7 to 0.12, open source, which had only `default`: status 501
+//! - since 1.0, and since 0.7 in Nomad Enterprise: a list
+//!
+//! The list of allocations supports `*` since 0.12.0. Nomad 0.7 to 0.11 reads `*` as the name of a namespace, and lists
+//! nothing.
 
 use std::io::Read;
 
@@ -18,7 +22,7 @@ pub enum Namespaces {
     None,
     /// Open-source Nomad 0.7 to 0.12: only `default`.
     OnlyDefault,
-    /// Those that the token may see.
+    /// The namespaces that the token may see.
     Listed {
         /// Their names, sorted.
         names: Vec<String>,
@@ -70,10 +74,11 @@ impl Namespaces {
         }
     }
 
-    /// Refuses a namespace that does not exist. If the token may see none, Nomad's own refusal is more precise.
+    /// Refuses a namespace that does not exist. If the token may see no namespace, accepts any name, because Nomad's
+    /// own refusal is more precise.
     ///
     /// # Errors
-    /// When it is not among the known ones.
+    /// When it is not among the known namespaces.
     pub fn check(&self, wanted: &str) -> Result<(), Fault> {
         let known = match self {
             Namespaces::None | Namespaces::OnlyDefault => vec!["default".to_owned()],

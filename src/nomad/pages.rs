@@ -7,7 +7,7 @@ pub struct Join {
     state: ParserState,
     /// True after the first element.
     any: bool,
-    /// A bracket that may be the page's last, and the white space after it.
+    /// A closing bracket that may be the last byte of the page, and the white space after it.
     held: Vec<u8>,
 }
 

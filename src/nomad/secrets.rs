@@ -7,12 +7,12 @@ use crate::members::Members;
 /// An object with raw values.
 type RawFields<'a> = Members<String, &'a RawValue>;
 
-/// Parts of a job that may hold secrets. A driver's Config may hold a registry password.
+/// Parts of a job that may contain secrets. A driver's Config may contain a registry password.
 const IN_JOB: [&str; 7] = ["Config", "ConsulToken", "Env", "Payload", "Secrets", "Templates", "VaultToken"];
 /// Before Nomad 2.0, this field has a token for each task.
 const IDENTITIES: &str = "SignedIdentities";
 
-/// Removes secrets from a full allocation; everything else stays byte for byte.
+/// Removes secrets from a full allocation; the other values keep their bytes.
 ///
 /// # Errors
 /// When it is not a JSON object.

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-/// How many bytes of a file are searched for the first line of a log: start-up messages of the agent may precede it.
+/// How many bytes of a file are searched for the first line of a log, which may follow start-up messages of the agent.
 pub const SEARCHED: usize = 64 << 10;
 
 /// The levels of hclog in a text log.

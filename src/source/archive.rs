@@ -13,7 +13,7 @@ const LARGEST_FLAGS: u64 = 4 << 20;
 pub(super) const LINK: &str = "is a link";
 
 impl InputWalk<'_> {
-    /// If the unreadable file is a bundle's flags, records that they cannot be read.
+    /// If the unreadable file at `path` is the `cli-flags.json` of a bundle, records that the flags cannot be read.
     pub(super) fn miss_flags(&mut self, path: &str, archive: &Origin) {
         if let PathRole::CliFlags(root) = bundle::role(path) {
             self.flags.learn(bundle_at(&root, archive), b"");

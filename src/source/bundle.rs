@@ -1,7 +1,10 @@
-//! The layout of a `nomad operator debug` bundle.
+//! The layout of a `nomad operator debug` bundle (command/operator_debug.go).
 //!
-//! `interval/NNNN/allocations.json` (before Nomad 1.5 `nomad/NNNN/…`) is a listing, `nodes.json` next to it lists the
-//! nodes, `cluster/cli-flags.json` has the namespace; all other files have no allocations. (command/operator_debug.go.)
+//! - `interval/NNNN/allocations.json`, or `nomad/NNNN/allocations.json` before Nomad 1.5, is a listing.
+//! - `nodes.json` next to the listing lists the nodes.
+//! - `cluster/cli-flags.json` has the namespace of the listings.
+//!
+//! All other files have no allocations.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};

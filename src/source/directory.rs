@@ -48,8 +48,8 @@ fn is_loop(e: &io::Error) -> bool {
     e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
-/// An entry of a directory that is not itself a directory. Files are read, and others skipped: reading a pipe that was
-/// not named explicitly could block.
+/// An entry of a directory that is not itself a directory. Only files are read, because reading a pipe that was not
+/// named explicitly could block.
 pub(super) fn file_or_skipped(path: PathBuf) -> Input {
     match fs::metadata(&path) {
         Ok(meta) if meta.is_file() => Input { size: Some(meta.len()), ..input(path) },

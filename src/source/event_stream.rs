@@ -1,8 +1,11 @@
 //! Follows a live cluster by its event stream, with listings after possible gaps.
 //!
-//! A stream does not report the events that it missed: events dropped while the reader was slow, events lost when a
-//! server restarted, namespaces created after it was opened, collected allocations. A listing covers all of these, so
-//! the cluster is listed at the start of every stream, and after every possible gap.
+//! A stream does not report what it lacks:
+//! - events that the server dropped while the reader was slow, or lost in a restart;
+//! - events of namespaces that were created after the stream was opened;
+//! - which allocations were garbage-collected.
+//!
+//! A listing shows all of this, so the cluster is listed at the start of every stream, and after every possible gap.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -21,7 +24,7 @@ use crate::time;
 const WAITING: usize = 512;
 /// Maximum size of a document of frames.
 const LARGEST: usize = 4 << 20;
-/// Maximum number of streams: a server allows a client a hundred connections.
+/// Maximum number of streams, because a server allows a client a hundred connections.
 const STREAMS: usize = 32;
 /// The interval of the regular listings. The stream does not report which allocations were garbage-collected; a listing
 /// shows it.
@@ -155,7 +158,7 @@ impl<'w> ClusterWalk<'w, '_> {
             let is_asked = states.iter().any(|state| matches!(state, StreamState::Asked));
             let may_list_at = if is_asked { look_at } else { list_at };
             let until = look_at.min(may_list_at).min(frames.due_at(watching.frames_every).unwrap_or(look_at));
-            // A cancellation wakes this wait, too: it ends the streams, and the end of a stream is a message.
+            // A cancellation wakes this wait, too, because it ends the streams, and the end of a stream is a message.
             match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((number, StreamMessage::Sign(sign))) => {
                     states[number] = StreamState::Open;
@@ -163,7 +166,7 @@ impl<'w> ClusterWalk<'w, '_> {
                         list_at = list_at.min(self.may_list_at(watching));
                     }
                 }
-                // Cancelled by us: not a fault of the stream.
+                // The stream was cancelled by this program, so this is not a fault of the stream.
                 Ok((_, StreamMessage::Over(Fault::Stopped))) => break,
                 Ok((number, StreamMessage::Over(fault))) => {
                     let may_read = is_readable.as_ref().is_none_or(|is_readable| is_readable[number]);
@@ -173,7 +176,7 @@ impl<'w> ClusterWalk<'w, '_> {
                     states[number] = StreamState::Over(fault);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                // Every stream has ended, so no message arrives: sleep instead of waiting.
+                // Every stream has ended, so no message arrives. Sleep instead of waiting for one.
                 Err(RecvTimeoutError::Disconnected) => {
                     self.stop().sleep(until.saturating_duration_since(Instant::now()));
                 }
@@ -224,7 +227,7 @@ impl<'w> ClusterWalk<'w, '_> {
 
     /// Polls for a while, because no stream is possible.
     fn list_instead(&mut self, why: &str) -> Result<(), EarlyEnd> {
-        // Retried every few minutes, but reported once.
+        // The streams are tried again every few minutes, but the reason is reported once.
         if self.instead.as_deref() != Some(why) {
             self.instead = Some(why.to_owned());
             self.warn(format!("{why}; listing after every change instead, as --watch does"));
@@ -267,7 +270,7 @@ impl<'w> ClusterWalk<'w, '_> {
 }
 
 impl Frames {
-    /// Adds an item of a stream; returns whether its index went back, as after a cluster was restored.
+    /// Adds an item of a stream; returns true if its index went back, for example after the cluster was restored.
     fn add(&mut self, sign: StreamItem, target: &ListingTarget, seen: &mut Indices) -> bool {
         let StreamItem::Frame { index, line } = sign else { return false };
         self.lines.extend_from_slice(&line);
@@ -314,7 +317,7 @@ fn read(client: &Client, namespace: &str, from: Option<i64>, number: usize, say:
     }
 }
 
-/// The remaining messages. After cancellation, waits for all of them: the threads then end by themselves.
+/// The remaining messages. After cancellation, waits for all of them, because the threads then end by themselves.
 fn drain(said: &Receiver<(usize, StreamMessage)>, stop: &CancelToken) -> Vec<(usize, StreamMessage)> {
     if stop.is_cancelled() { said.iter().collect() } else { said.try_iter().collect() }
 }

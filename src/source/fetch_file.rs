@@ -289,7 +289,7 @@ pub(super) fn is_sidecar(file: &Path) -> bool {
     text.strip_suffix(SIDECAR_SUFFIX).is_some_and(|listing| Path::new(listing).is_file())
 }
 
-/// Returns true if a file starts like one of `alloclog fetch`.
+/// Returns true if a file starts like a file of `alloclog fetch`.
 pub(super) fn is_fetch_file(head: &[u8]) -> bool {
     head.starts_with(&METADATA)
 }

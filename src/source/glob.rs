@@ -1,6 +1,6 @@
 //! Globs that the shell did not expand. They are matched component by component, as in a shell: a component without a
-//! wildcard is an ordinary name, and links are followed. A matching directory is read like one that the user named.
-//! docs/decisions/0011-own-globs.md explains why no crate is used.
+//! wildcard is an ordinary name, and links are followed. A matching directory is read like a directory that the user
+//! named. docs/decisions/0011-own-globs.md explains why no crate is used.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::glob::Glob;
 enum GlobPart {
     /// A literal name.
     Name(String),
-    /// Names that match; hidden ones only if the glob starts with a dot.
+    /// Names that match; hidden names only if the component starts with a dot.
     Like(Glob, bool),
     /// `**`: the directory, and all directories below it.
     Any,
@@ -153,7 +153,7 @@ fn follow(path: PathBuf, parts: &[GlobPart], is_directory_meant: bool, found: &m
     }
 }
 
-/// Returns true if a directory exists; reports one that is inaccessible.
+/// Returns true if a directory exists; reports a directory that is inaccessible.
 fn is_directory(path: &Path, found: &mut Vec<Input>) -> bool {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     match fs::metadata(path) {

@@ -1,7 +1,8 @@
 //! Files that need not be read, because an earlier ingest read them completely.
 //!
-//! The name of a file never proves that it is unchanged, and neither does its time of modification, which copies keep.
-//! So a file is recognised by a hash of its bytes, and of everything else that decides which rows it gives.
+//! Neither the name of a file nor its time of modification proves that the file is unchanged, because another file can
+//! have the same name and time. So a file is recognised by a hash of its bytes, and of everything else that determines
+//! its rows.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -21,7 +22,7 @@ const BUFFER: usize = 256 << 10;
 /// The files whose rows are known.
 #[derive(Debug, Clone, Default)]
 pub struct KnownFiles {
-    /// Everything besides the files that decides which rows they give: the version of the program, the region.
+    /// What determines the rows besides the files: the version of the program, and the region.
     context: String,
     keys: HashSet<u128>,
 }
@@ -68,21 +69,21 @@ impl KnownFiles {
 /// A file as it was when it was hashed.
 #[derive(Debug)]
 pub(super) struct FileKey<'p> {
-    /// XXH3-128 of the bytes of the file, of its name and what the name says, of what the user states, and of the files
-    /// beside it that say how to read it.
+    /// XXH3-128 of everything that determines the rows: the bytes of the file, its name and time of observation, its
+    /// metadata file, the flags of its debug bundle, the user's options, and [`KnownFiles::context`].
     pub(super) key: u128,
     path: &'p Path,
     state: FileState,
 }
 
 impl FileKey<'_> {
-    /// Returns true if the file did not change since it was hashed: what was read since has this key.
+    /// Returns true if the file did not change since it was hashed. Then the bytes that were read since have this key.
     pub(super) fn is_unchanged(&self) -> bool {
         FileState::of(self.path).as_ref() == Some(&self.state)
     }
 }
 
-/// What changes with each change of a file.
+/// Attributes that show every change of a file.
 #[derive(Debug, PartialEq, Eq)]
 struct FileState {
     device_and_inode: (u64, u64),

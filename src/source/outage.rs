@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::nomad::Fault;
 
-/// The first pause before a retry; it doubles with each further one.
+/// The first pause before a retry; it doubles with each further retry.
 pub const PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

@@ -270,7 +270,7 @@ impl ClusterWalk<'_, '_> {
         Ok(ListingOutcome::Broken)
     }
 
-    /// Delivers the list of nodes. Without it only classes and datacenters are unknown.
+    /// Delivers the list of nodes. Without this list, only the classes and datacenters of nodes are unknown.
     fn list_nodes(&mut self) -> Result<(), EarlyEnd> {
         let Cluster { client, ask, .. } = self.cluster;
         let origin = self.origin;

@@ -12,7 +12,7 @@ use super::bundle::{self, PathRole};
 use super::fetch_file::{self, FetchMetadata};
 use super::{Counted, EMPTY, Found, Origin, SourceOptions, Visit};
 
-/// Maximum nesting of archives; deeper ones are bombs, not backups.
+/// Maximum nesting of archives. Deeper nesting is typical of zip bombs, not of backups.
 const DEEPEST: u32 = 8;
 /// How many bytes are inspected to detect the format; the length of a tar header.
 const SNIFFED: usize = 512;
@@ -81,7 +81,7 @@ pub(super) enum FlagSearch {
     Never,
     /// It is a file with this path.
     File(PathBuf, Origin),
-    /// The flags were searched, or are next to the listing; `is_whole`: everything could be read.
+    /// The flags were searched, or are next to the listing. `is_whole` is true if everything could be read.
     Done { is_whole: bool },
 }
 
@@ -107,8 +107,8 @@ impl<'w> InputWalk<'w> {
         self.stream(Box::new(stream), origin, 0)
     }
 
-    /// Walks over a file. Unlike a stream, a file can be read from its end, as required for zip, and files next to it
-    /// may have its metadata.
+    /// Walks over a file. Unlike a stream, a file can be read from its end, which zip requires. Files next to it may
+    /// contain its metadata.
     pub fn file(&mut self, mut file: Counted<'_, File>, path: &Path, origin: &Origin) -> bool {
         let mut head = Vec::with_capacity(SNIFFED);
         if let Err(e) = file.by_ref().take(SNIFFED as u64).read_to_end(&mut head) {
@@ -223,8 +223,8 @@ impl<'w> InputWalk<'w> {
         match kind {
             StreamKind::Json => {
                 let goes_on = (self.visit)(Found::Document(origin.clone(), &mut stream));
-                // If the document exceeded the expansion limit, that error is reported with the document: mark it as
-                // reported.
+                // If the document exceeded the expansion limit, that error is reported with the document, so mark it
+                // as reported.
                 self.budget.is_reported();
                 goes_on
             }
@@ -266,7 +266,7 @@ impl<'w> InputWalk<'w> {
 
     fn log(&mut self, stream: &mut dyn Read, origin: &Origin) -> bool {
         let goes_on = (self.visit)(Found::Log(origin.clone(), stream));
-        // If the log exceeded the expansion limit, that error is reported with the log: mark it as reported.
+        // If the log exceeded the expansion limit, that error is reported with the log, so mark it as reported.
         self.budget.is_reported();
         goes_on
     }

@@ -138,8 +138,8 @@ impl Spool {
     fn write(&self, mut about: FetchMetadata, is_nodes: bool, stream: &mut dyn Read) -> io::Result<Option<String>> {
         let number = self.take_number();
         let unfinished = self.path(number, UNFINISHED);
-        // The metadata comes first, but whether a listing is complete is known at its end: write the body to a
-        // temporary file.
+        // The metadata comes first in the file, but whether a listing is complete is known only at its end. So write
+        // the body to a temporary file first.
         let body = tempfile::tempfile_in(&self.directory)?;
         let (_, mut body, broke) = fetch_file::compress(stream, body)?;
         let will_retry = broke.as_ref().is_some_and(WillRetry::is_in);

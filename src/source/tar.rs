@@ -25,7 +25,7 @@ impl InputWalk<'_> {
             Err(e) => return self.unreadable(origin, broken(e)),
         };
         loop {
-            // The header, including long name and attributes, is read into memory.
+            // The header, including long name and attributes, is read into memory, so its size is limited.
             left.set(LARGEST_HEADER);
             let mut entry = match entries.next() {
                 None => break,
@@ -52,7 +52,7 @@ impl InputWalk<'_> {
             let _ = io::copy(&mut entry, &mut io::sink());
         }
         if archive.into_inner().zero_run < BLOCK {
-            let why = "is a tar without an end marker: it may be truncated; what is there is kept";
+            let why = "is a tar without an end marker: it may be truncated; everything that it has is kept";
             return self.unreadable(origin, why.into());
         }
         true
@@ -79,7 +79,7 @@ fn entry_kind<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> EntryKind {
         _ if kind.is_file() || kind.is_contiguous() => {}
         _ => return unread("is neither a file nor a directory"),
     }
-    // PAX sparse files: the entry starts with a list of holes, and its path is generated.
+    // In a PAX sparse file, the content of the entry starts with a list of holes, and the path is generated.
     let (mut is_sparse, mut name) = (false, None);
     if let Ok(Some(extensions)) = entry.pax_extensions() {
         for extension in extensions.flatten().filter(|extension| extension.key_bytes().starts_with(b"GNU.sparse.")) {
@@ -92,7 +92,7 @@ fn entry_kind<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> EntryKind {
     if is_sparse { EntryKind::Unread(name.unwrap_or_else(|| path.to_owned()), SPARSE) } else { EntryKind::File }
 }
 
-/// A tar ends with blocks of zeros (POSIX ustar); one without them may have been truncated between two files.
+/// A tar ends with blocks of zeros (POSIX ustar). A tar without them may have been truncated between two files.
 const BLOCK: usize = 512;
 
 /// A stream that counts the zeros at its end, up to one block, and fails when the byte limit is exceeded.

@@ -110,7 +110,7 @@ fn a_client_without_a_log_is_named_with_the_reason() {
     // Names come from the cluster, and must not lead out of the directory.
     let sandbox = Sandbox::new();
     let agent = cluster(&[("client1", "ID", "../../../../../../../../../../etc/x.log")], whole);
-    fetch(&sandbox, &agent, &[]).exits_with(0).stderr_has("its ID is not one of Nomad");
+    fetch(&sandbox, &agent, &[]).exits_with(0).stderr_has("its ID is not a Nomad ID");
     let sandbox = Sandbox::new();
     let agent = cluster(&["client1", "client2", "client3"].map(|name| (name, "Status", "down")), whole);
     fetch(&sandbox, &agent, &[]).exits_with(3).stderr_has("no log was written");

@@ -19,7 +19,7 @@ use crate::nomad::{Client, Fault};
 use crate::pipeline::plural;
 use crate::source::{self, fetch_file};
 
-/// How often a log is requested until it arrives whole.
+/// The maximum number of requests for a log, until it arrives complete.
 const TRIES: u32 = 3;
 /// How many clients are asked at a time. A client that does not answer costs the timeouts of several tries.
 const AT_ONCE: usize = 8;
@@ -49,8 +49,8 @@ struct Outcome {
     result: Option<anyhow::Result<FetchedLog>>,
 }
 
-/// Saves the logs as `DIRECTORY/client/NODE ID/STAMP.log.zst`, a path that tells the node of a log. What cannot be
-/// saved is reported. Asks up to [`AT_ONCE`] clients at a time; messages are in the order of the clients.
+/// Saves the logs as `DIRECTORY/client/NODE ID/STAMP.log.zst`, so that the path names the node of a log. Reports logs
+/// that cannot be saved. Asks up to [`AT_ONCE`] clients at a time; messages are in the order of the clients.
 pub fn fetch(client: &Client, stale: bool, directory: &Path, stamp: &str, console: &Console) -> Exit {
     let nodes = agent_logs::clients(client, stale, &mut |fault| console.note(retry("the clients", fault)));
     let nodes = match nodes {
@@ -90,7 +90,7 @@ pub fn fetch(client: &Client, stale: bool, directory: &Path, stamp: &str, consol
     saved.finish()
 }
 
-/// The logs saved so far, and the messages that wait for those of earlier clients.
+/// The counts of the logs saved so far, and the messages that wait until those of earlier clients are shown.
 struct Saved<'a> {
     nodes: &'a [ClientNode],
     directory: &'a Path,
@@ -180,8 +180,9 @@ fn retry(what: &str, fault: &Fault) -> Note {
     Note::Warning(format!("{what}: {fault}; retrying"))
 }
 
-/// Requests a log. A log that breaks off is requested again. A log that ends within a line may have broken off unnoticed;
-/// it is accepted only if this happens at every try.
+/// Requests a log. A log that breaks off is requested again. A log that ends within a line may have been cut off
+/// without an error, so it is requested again, too. If the log of the last try ends within a line, it is accepted with
+/// a warning.
 fn ask(client: &Client, node: &ClientNode, directory: &Path, console: &Console) -> Outcome {
     let shown = shown(node);
     if let Some(why) = node.refusal() {
@@ -232,7 +233,7 @@ fn read(mut body: impl Read, directory: &Path, console: &Console) -> anyhow::Res
     }
 }
 
-/// Shows the progress of a body that is read, and keeps its last byte.
+/// A reader of a body that reports the progress and keeps the last byte.
 struct Watched<'c, R> {
     body: R,
     last: u8,

@@ -33,7 +33,7 @@ bucket come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
 GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and the like).
 docs/operations.md says how often to run it.";
 
-// Help texts that differ from those of other commands, which also read lakes and write only at the end.
+// Help texts that differ from those of other commands. Other commands also read lakes, and write only at the end.
 const SOURCES: &str = "What to read; by default the live cluster of NOMAD_ADDR\n\n\
     Files, directories, quoted globs, archives, - for stdin, or the http://, https:// or unix:// address of a Nomad agent.";
 const REGION: &str = "Region of all rows, and region to query [NOMAD_REGION]";
@@ -58,8 +58,8 @@ pub struct Args {
     pub lake: String,
     /// Directory for the deduplication cache and the spool
     ///
-    /// With the cache, an ingest need not read the lake. The spool holds what --watch and --stream received and did not
-    /// commit yet. By default the user's cache directory.
+    /// With the cache, an ingest need not read the lake. The spool contains the documents that --watch and
+    /// --stream received and have not yet committed. The default is the user's cache directory.
     #[arg(long, help_heading = "Lake", value_name = "DIR", env = "ALLOCLOG_CACHE")]
     cache: Option<PathBuf>,
     /// With --watch or --stream, the time between batches

@@ -29,14 +29,18 @@ use crate::source::{Input, Location};
 
 /// The largest batch, in compressed bytes and in documents; only reached after an outage.
 const BATCH: (u64, usize) = (64 << 20, 1_000);
-/// Marker file beside the spools: the lake has been opened before, so a missing lake is not created again.
+/// Name of a marker file beside the spools. It says that the lake was opened before, so a missing lake is not created
+/// again.
 const MARK: &str = "lake";
 
 /// Follows the cluster until interrupted.
 ///
 /// # Errors
-/// When the lake cannot be opened and was never opened before, the spool cannot be written, the cluster can no longer
-/// be followed, or the last commit fails.
+/// - The lake cannot be opened, and it was never opened before.
+/// - Opening the lake fails with a usage error.
+/// - The spool cannot be written.
+/// - The cluster can no longer be followed.
+/// - The last commit fails.
 pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<Exit> {
     let base = args.spool_directory()?;
     let spool = Spool::open(&base)?;
@@ -49,7 +53,7 @@ pub fn run(args: &Args, inputs: &[Input], console: &Console) -> anyhow::Result<E
     }
     console.done(); // the total is unknown
     let (ended, last) = thread::scope(|scope| {
-        // Nothing is sent: the channel closes when the receiving thread ends, even by a panic.
+        // Nothing is sent on this channel. It closes when the receiving thread ends, even by a panic.
         let (running, ended) = channel::<()>();
         let spool = &spool;
         let receiving = scope.spawn(move || {
@@ -96,13 +100,13 @@ struct Feed<'f> {
     args: &'f Args,
     console: &'f Console,
     spool: &'f Spool,
-    /// The cache directory, which holds this spool and those of other writers.
+    /// The directory with this spool, and with those of other writers of the same rows.
     base: PathBuf,
     /// The lake; `None` after opening it or committing failed.
     opened: Option<Ingest>,
     /// The errors printed since the last commit that succeeded, without digits.
     said: BTreeSet<String>,
-    /// Places in documents that could not be read.
+    /// The number of places in documents that could not be read.
     rejected: u64,
 }
 
@@ -110,8 +114,8 @@ impl Feed<'_> {
     fn open(&mut self) -> anyhow::Result<&mut Ingest> {
         if self.opened.is_none() {
             let mark = self.base.join(MARK);
-            // A lake that was opened before may be unreachable, as in a directory that is not mounted: do not create it
-            // again.
+            // A lake that was opened before may be unreachable now, for example because its directory is not mounted.
+            // Do not create it again.
             let opened = if mark.exists() { self.args.open_again()? } else { self.args.open()? };
             fs::write(&mark, &opened.lake.id).with_context(|| format!("cannot write {}", mark.display()))?;
             self.opened = Some(opened);
@@ -145,7 +149,7 @@ impl Feed<'_> {
         }
         let verbosity = if added.batch.is_some() { Verbosity::Normal } else { Verbosity::Verbose };
         tell(&opened.lake, &staged.summary, &added, verbosity, console);
-        // The batch is committed: a failure to write metrics must not keep its documents in the spool.
+        // The batch is committed already, so a failure to write metrics must not keep its documents in the spool.
         if let Err(error) = args.write_metrics(&opened.lake, &staged.summary, &added, began.elapsed()) {
             console.print(&format!("warning: {error:#}"));
         }
@@ -156,7 +160,7 @@ impl Feed<'_> {
         Ok(())
     }
 
-    /// Prints each distinct commit error once per outage; the commit is retried.
+    /// Prints a commit error, but the same error only once per outage. The caller retries the commit.
     fn postpone(&mut self, error: &anyhow::Error) {
         let what = format!("{error:#}");
         if self.said.insert(without_digits(&what)) {

@@ -38,7 +38,7 @@ struct Docker<'a> {
 
 /// Reads a line that is a JSON object.
 pub(super) fn line(object: &str) -> LineKind<'_> {
-    // Without this field, the words are part of a value in a line about something else.
+    // If the object lacks this field, the words are part of a value in a line about something else.
     if !object.contains(r#""@message":"Task event""#) {
         return LineKind::Other;
     }
@@ -61,8 +61,8 @@ pub(super) fn line(object: &str) -> LineKind<'_> {
     }
 }
 
-/// Reads a line that Docker wraps, and the following lines if its value has several. Docker wraps each line in an
-/// object.
+/// Reads a line that Docker wrapped in a JSON object. Docker wraps each line in its own object. Therefore the other
+/// lines of a multi-line value are read from the objects that follow.
 pub(super) fn docker<'a>(bytes: &'a [u8], wrapped: &'a str, end: usize) -> (LineKind<'a>, usize) {
     let Some(first) = unwrapped(wrapped) else { return (LineKind::Torn(TORN), end) };
     let first = first.trim_end_matches(['\n', '\r']);

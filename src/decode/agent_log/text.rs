@@ -1,7 +1,7 @@
 //! Lines of a log as hclog writes them as text.
 //!
-//! hclog quotes a value that contains a rune outside `-` to `~`. In quotes it escapes `"` and what is not printable,
-//! but not a backslash. It writes a value with a newline over several lines (go-hclog, `intlogger.go`).
+//! hclog quotes a value that contains a rune outside `-` to `~`. In quotes it escapes `"` and unprintable runes, but
+//! not a backslash. It writes a value with a newline over several lines (go-hclog, `intlogger.go`).
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(super) fn line<'a>(line: &'a str, at: usize, end: usize, following: &mut Fol
         let (event_type, rest) = value(rest.strip_prefix(" type=")?)?;
         let (message, failed, end) = match rest.strip_prefix(" msg=") {
             Some(rest) => {
-                // Nomad quotes what is not printable in the exit message (Go's %q).
+                // Nomad has already escaped the unprintable runes of the exit message (Go's %q).
                 let (message, failed) = message(rest, event_type == "Terminated")?;
                 (message, failed, end)
             }
@@ -113,7 +113,7 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     raw_value(text).map(|(raw, rest)| (plain(raw, false), rest))
 }
 
-/// The text of a value. `is_printable` means that the value has only printable runes: hclog escaped only its quotes.
+/// The text of a value. `is_printable` means that the value has only printable runes, so hclog escaped only its quotes.
 fn plain(raw: WrittenValue<'_>, is_printable: bool) -> Cow<'_, str> {
     match raw {
         WrittenValue::Plain(text) => Cow::Borrowed(text),
