@@ -122,7 +122,8 @@ fn globs_match_characters() {
     sandbox.export(&["d/t[", "-o", "x"]).exits_with(2).stderr_has("as a glob: has a [ without a ]");
 }
 
-/// Masking takes time linear in the length of a message: for four times the length, four times as long, not sixteen.
+/// Masking takes time linear in the length of a message. Four times the length takes four times as long, not sixteen
+/// times.
 #[test]
 fn masking_time_is_linear_in_the_message_length() {
     let sandbox = Sandbox::new();

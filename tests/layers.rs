@@ -82,7 +82,7 @@ fn no_files_import_each_other_in_a_circle() {
             targets.remove(&done);
         }
     }
-    assert!(imports.is_empty(), "in a circle, or above one: {imports:#?}");
+    assert!(imports.is_empty(), "these files import each other in a circle, or import such files: {imports:#?}");
 }
 
 #[test]

@@ -97,7 +97,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("password\u{3000}=\u{a0}hunter2", "password\u{3000}=\u{a0}***"),
     ("run\u{a0}--token\u{a0}--password\u{a0}hunter2", "run\u{a0}--token\u{a0}--password\u{a0}***"),
     ("curl\u{a0}-u\u{a0}user:pw https://h", "curl\u{a0}-u\u{a0}user:*** https://h"),
-    // The first secret ends with a word after which a token is kept, but this word is itself masked.
+    // After `unexpected`, a token is normally kept. Here the word belongs to the password, so the token is masked.
     ("password=hunter2unexpected token: \"}\"", "password=*** token: \"***\""),
 ];
 

@@ -54,7 +54,7 @@ class Storm:
         self.failed = []
 
     def killed(self, child, after):
-        """Like `was_killed`, and counts."""
+        """Like `was_killed`; also counts the kills."""
         killed = was_killed(child, after)
         with self.lock:
             self.kills += killed
@@ -65,7 +65,7 @@ class Storm:
         with self.lock:
             documents = chance.sample(self.due, min(len(self.due), chance.choice([1, 1, 2])))
             after = chance.uniform(0, self.within)
-            assert self.kills < 100 * len(self.documents), "they do not get on"
+            assert self.kills < 100 * len(self.documents), "the writers make no progress"
         if not documents:
             return
         # Half of the writers share a machine.

@@ -1,5 +1,5 @@
-//! Agents whose clocks are wrong, or are set while they run: a client stamps its events and the lines of its log by the
-//! same clock, so both are wrong alike.
+//! Agents whose clocks are wrong, or are set while they run. A client stamps its events and the lines of its log by the
+//! same clock, so both have the same error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,7 +91,8 @@ fn clocks_that_are_wrong_or_are_set_change_no_event() {
     };
     let stream = zstd::decode_all(&*fs::read(recording.join("stream.ndjson.zst")).unwrap()).unwrap();
     let mut truth = Truth::of(&write("stream.ndjson", &String::from_utf8(stream).unwrap()));
-    // By their wrong clocks, some clients write lines after the last event of the stream.
+    // The clocks of the clients differ by up to 100 s. So lines of one client may be later than the last event of the
+    // stream.
     truth.last_ns -= 100_000_000_000;
     let last_ns = truth.last_ns;
     truth.events.values_mut().for_each(|times| times.retain(|at| *at <= last_ns));

@@ -84,8 +84,8 @@ impl Truth {
     }
 
     /// For the listed allocations, returns three numbers of events: those that the sources show, those that only the
-    /// logs recover, and all. Panics if a recovered event is not one of the missing events with its time, or if a
-    /// history is reported as complete and is not.
+    /// logs recover, and all. Panics if a recovered event does not match a missing event at its time, or if an
+    /// incomplete history is reported as complete.
     pub(super) fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();
         let listed: BTreeSet<Task> = coverage.iter().map(task).collect();
@@ -99,7 +99,7 @@ impl Truth {
             let at = row.int("event_at_ns").unwrap();
             let of_task = last_shown.entry(task(row)).or_default();
             *of_task = (of_task.0.max(at), of_task.1 + 1);
-            // The reads took place after the end of the stream, so they may show later events.
+            // Some documents are later than the end of the stream, so they may show later events.
             let Some(times) = missing.get_mut(&(task(row), text(row, "event_type"))) else { continue };
             if let Ok(place) = times.binary_search(&at) {
                 times.remove(place);
@@ -125,7 +125,7 @@ impl Truth {
             let (until, count) = last_shown[&task(row)];
             let of_task = self.events.iter().filter(|((of, _), _)| *of == task(row)).flat_map(|(_, times)| times);
             let truly = of_task.filter(|at| **at <= until).count();
-            assert!(count == truly || until > self.last_ns, "{:?} is said to be complete", task(row));
+            assert!(count == truly || until > self.last_ns, "{:?} is wrongly reported as complete", task(row));
         }
         (shown, right, all)
     }
@@ -191,7 +191,7 @@ fn the_sample_logs_recover_every_event_of_their_allocations() {
     assert!(covered.int("log_events") == Some(lines as i64 - 25) && !is(covered, "complete"));
     let attempts = store.rows("attempts").unwrap();
     let numbers: Vec<_> = attempts.iter().filter(is_api).map(|row| row.int("attempt").unwrap()).collect();
-    // The log continues after the last listing, but no counter shows that it contains every restart there.
+    // The log continues after the last listing, but no counter shows that it contains every later restart.
     assert_eq!(numbers, (1..=18).collect::<Vec<i64>>());
     store.check_twins().unwrap();
 }
@@ -207,7 +207,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
         let (shown, recovered, all) = truth.compared(&store);
         assert_eq!(shown, expected_shown, "every {step}");
         assert!((shown + recovered) as f64 >= 0.995 * all as f64, "every {step}: {shown} + {recovered} of {all}");
-        // Every restart has its line.
+        // Every restart has a line in the logs.
         assert_eq!((sum(&store, "lost_restarts"), sum(&store, "gaps")), (0, 0), "every {step}");
         let (equal, unknown, differing) = truth.judgements(&store);
         assert!(
@@ -216,7 +216,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
         );
         let started = outcomes(&store);
         assert!(started.iter().all(|(task, outcome)| truth.started[task] == *outcome), "every {step}");
-        // Logs add the events that `log_events` counts. What other sources show does not change.
+        // Logs add only the events that the column `log_events` counts. The numbers from other sources stay the same.
         let paths: Vec<&Path> = snapshots.iter().map(PathBuf::as_path).collect();
         let without = ViewStore::of(&paths).unwrap();
         assert_eq!(sum(&without, "lost_restarts"), expected_lost, "every {step}");
@@ -230,7 +230,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
     }
 }
 
-/// The logs in a bundle, next to those of the agents: other loggers wrote the same events.
+/// A bundle contains logs, and the agents have logs of their own. Different loggers wrote the same events to both.
 #[test]
 fn logs_of_a_bundle_beside_those_of_its_agents_recover_no_event_twice() {
     let Some(recording) = recording() else { return };

@@ -107,8 +107,8 @@ impl Service<'_> {
     }
 }
 
-/// The rows of a table without columns that depend on arrival: the first document, and whether a listing or the stream
-/// showed a version.
+/// The rows of a table without the columns that depend on the order of arrival. These columns name the first document,
+/// or say whether a listing or the stream showed a version.
 fn rows(sandbox: &Sandbox, out: &str, table: &str) -> BTreeSet<String> {
     let text = |mut row: Row| {
         for column in ["snapshot_id", "shape"] {
@@ -231,7 +231,7 @@ fn a_lake_that_cannot_be_opened_and_contradictory_flags_are_refused() {
     for flag in [&["--strict"][..], &["--observed-at", "2026-11-23T18:28:01Z"], &["--full-listing"]] {
         sandbox.nomad(&[], &[&feed[..], flag].concat()).exits_with(2).stderr_has("cannot be used with --stream");
     }
-    // The time and the coverage of a listing of a live cluster are known.
+    // These flags are refused, because the time and the coverage of a listing of a live cluster are known.
     for flag in [&["--observed-at", "2026-11-23T18:28:01Z"][..], &["--full-listing"]] {
         for command in [&["report", "--watch"][..], &["export", "-o", "out", "--stream", "--spool", "seen"]] {
             sandbox

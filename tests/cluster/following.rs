@@ -205,7 +205,7 @@ fn a_denied_stream_is_distinguished_from_a_quiet_one() {
     let sandbox = Sandbox::new();
     let ran = follow(&sandbox, &quiet, &[], &[], ("/v1/namespaces", 10)).exits_with(0);
     assert!(!ran.err.contains("warning"), "{}", ran.err);
-    assert_eq!(quiet.asked("/v1/allocations").len(), 1, "nothing calls for another listing");
+    assert_eq!(quiet.asked("/v1/allocations").len(), 1, "no gap requires another listing");
     assert_eq!(quiet.asked("/v1/event/stream").len(), 1);
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::sandbox::{Finished, Sandbox};
 use crate::support::Row;
 
-/// Jobs by namespace, number of restarts, and script.
+/// The namespace, the number of restarts and the script of each job.
 const JOBS: [(&str, u32, &str); 3] = [("default", 1, "exit 3"), ("prod", 9, "exit 3"), ("prod", 1, "exit 0")];
 
 /// A batch job with one task that first sleeps for a second.
@@ -167,7 +167,8 @@ fn a_real_agent_gives_the_same_rows_by_every_method() {
     assert!(live.len() > 20, "{}", live.len());
     assert_eq!(events("kept"), live);
     assert!(watched.is_superset(&live) && streamed.is_superset(&watched));
-    // Nine restarts exceed Nomad's ring; a run that followed from the start has all of them.
+    // Nine restarts have more events than Nomad keeps per task. A run that followed the cluster from the start has all
+    // of them.
     let coverage = |name: &str| crate::support::Exported::read(&sandbox.path(name), "coverage");
     let lost =
         |name: &str| coverage(name).iter().map(|row| row["lost_restarts"].as_i64().expect("a count")).sum::<i64>();

@@ -43,7 +43,7 @@ pub struct Replay {
     played: Mutex<(usize, usize)>,
     /// Whether the agent is unavailable.
     away: AtomicBool,
-    /// The listing has the allocations of this many last frames: older ones were collected.
+    /// A listing has the allocations of this many last frames. Older allocations were garbage-collected.
     listed: usize,
 }
 
@@ -89,8 +89,8 @@ impl Replay {
     }
 
     /// Replays a recording several times, each time later and with other allocation IDs. A replay happens at each
-    /// [`Replay::step`], the first one at once. Allocations of three replays ago are collected. In every second replay the
-    /// server drops events once, so that a reader lists.
+    /// [`Replay::step`], the first one at once. Allocations of three replays ago are garbage-collected. In every second
+    /// replay the server drops events once, so that a reader requests a listing.
     pub fn stepwise(recording: &Path, times: u64, apart: Duration) -> Arc<Replay> {
         let text = read(recording);
         let once = frames(&text);
@@ -293,7 +293,7 @@ impl Replay {
         }
     }
 
-    /// Takes the fault of a frame.
+    /// Removes and returns the fault of a frame.
     fn trouble(&self, number: usize) -> Option<Trouble> {
         let mut troubles = self.troubles.lock().expect("no thread has died");
         let at = troubles.iter().position(|(from, _)| number >= *from)?;

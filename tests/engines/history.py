@@ -98,8 +98,8 @@ class History:
         self.add("allocation_history", row)
 
     def state(self, shown=(), task="app", alloc="a", index=10, restarts=0, times_rounded=False, window=None, **columns):
-        """Adds a state of a task with its window of events. `shown` are all the task's events up to then; of these
-        the last ten are in the window, or `window` of them. A stored event keeps its attempt."""
+        """Adds a state of a task with its window of events. `shown` are all the task's events up to then. The last
+        ten of them, or the last `window`, are in the window. An event that is already stored keeps its attempt."""
         seen = list(shown)[-(window or 10):]
         attempts, after = [], 0
         for e in reversed(seen):

@@ -67,10 +67,10 @@ def test_waiting_tasks_count_until_they_were_last_seen(measure):
 
 
 @pytest.mark.parametrize("starts, expected", [
-    # If the task had waited until then, 90 of 100 tasks would not have started by 2000 s.
+    # It is unknown how long task w waited. So it may have been at risk when another task started at 2000 s.
     ([10, 2000], [None] * 4),
     ([10] * 9 + [2000], [10, None, None, None]),
-    # Nine of ten tasks started before the time at which this one was certainly still waiting.
+    # Nine of ten tasks started while task w was certainly still waiting.
     ([10] * 9, [10, 10, None, None]),
 ])
 def test_a_quantile_that_depends_on_how_long_one_waited_is_not_known(ask, starts, expected):

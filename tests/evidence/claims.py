@@ -1,7 +1,7 @@
-"""The claims of the views about some listings, and the truth. For each claim, two maps from a key to a value.
+"""Compares the claims that views compute from some listings with the truth.
 
-A null value or "unknown" claims nothing. The truth is truncated where the listings end: each
-task at its last version that one of them shows.
+A claim has two maps from a key to a value: the claimed values and the true ones. A value that is null or "unknown"
+claims nothing. The truth about a task ends at the last version of the task that one of the listings shows.
 """
 
 import collections
@@ -110,8 +110,8 @@ def of_coverage(known, rows):
 
 
 def uncounted(known, rows):
-    """Tasks without a claim of an exact number of restarts. If a client lost its state and no window shows it, more may
-    have been lost than is detectable, see docs/semantics.md."""
+    """The tasks for which the views claim no exact number of restarts. If a client lost its state and no window shows
+    this, more restarts may have been lost than the views can detect, see docs/semantics.md."""
     several = {key for key, lives in known.walks.items() if len(lives.walks) > 1}
     return several | {(r["alloc_id"], r["task"]) for r in rows["coverage"] if r["lost_restarts"] is None}
 

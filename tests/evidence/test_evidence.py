@@ -1,9 +1,9 @@
-"""No claim from some listings contradicts the complete history.
+"""No claim that views compute from some listings contradicts the complete history.
 
-Random listings of a recording are exported by the program, every view is computed from them, and each claim is compared with
-the truth: the definitions in Python (definitions.py) over the event stream, or over a poll that missed nothing, cut at each
-task's last version that the listings show. Prints precision and recall for each claim (`pytest -s`). `ALLOCLOG_BIN` names
-the program. The longer form, 40 subsets of each recording, takes some minutes:
+The program exports random listings of a recording, and every view is computed from them. Each claim is compared with
+the truth, which definitions.py computes in Python from the event stream, or from a poll that missed nothing. The truth
+about a task ends at the last version that the listings show. Prints precision and recall for each claim (`pytest -s`).
+`ALLOCLOG_BIN` names the program. The longer form, 40 subsets of each recording, takes some minutes:
 
     ALLOCLOG_SUBSETS=40 ALLOCLOG_BIN=target/release/alloclog .venv/bin/python -m pytest -s tests/evidence
 """

@@ -26,7 +26,7 @@ def lakes(binary, ground):
         shutil.rmtree(lake)
 
 
-# A small process of its own: the kernel counts the memory of the process that starts a program as its memory, too.
+# The program is started from a small process, because the kernel counts the memory of the starting process, too.
 MEASURE = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -52,6 +52,6 @@ def test_memory_hardly_follows_the_number_of_files(binary, lakes):
 def test_memory_of_a_compaction_hardly_follows_the_number_of_files(binary, lakes):
     few, many = (peak(binary, "lake", "compact", "-q", lake) for lake in lakes)
     # A compaction takes one table at a time. Until it has replaced 10,000 files, it keeps half a kilobyte for each file
-    # that it merges, and each line of a batch and of a log in several forms: 6 KB per file. With full statistics, and
-    # with rows in sets of one, it was 26 KB.
+    # that it merges, and each line of a batch and of a log in several forms. In total, that is 6 KB per file. With full
+    # statistics, and with rows in sets of one, it was 26 KB per file.
     assert (many - few) / (MANY - FEW) < 12_000, (few, many)

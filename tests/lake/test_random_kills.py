@@ -51,7 +51,8 @@ def test_writers_at_once(lake, growing, truth, took, writers, seed):
     def look_after(chance):
         command = chance.choice(["compact", "vacuum"])
         if command == "vacuum":
-            # No compaction is running now. A running one relies on its new files being younger than 12 hours.
+            # No compaction is running now, so files may be aged. A running compaction would need its new files to be
+            # younger than 12 hours.
             lake.age(unfinished=False)
         storm.killed(lake.start("lake", command, "-q", lake.lake), chance.uniform(0, 4 * took))
         time.sleep(took)

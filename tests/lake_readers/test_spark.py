@@ -1,4 +1,4 @@
-"""Spark with Delta Lake reads the lake, merges its files, and leaves tables that the program can read or refuses.
+"""Spark with Delta Lake reads the lake and merges its files. The program reads the resulting tables, or refuses them.
 
 Each test that writes uses a copy of the lake, which the tests of other engines share.
 """
@@ -122,5 +122,5 @@ def test_a_table_of_a_newer_protocol_is_refused(spark, program, past, lake, tmp_
         assert "task_events" in stderr and "deletionVectors" in stderr, stderr
     _, stderr = program.run("lake", "check", "--repair", lake, expect=1)
     assert "deletionVectors" in stderr
-    # No command created a batch: the batch could not be applied to all tables.
+    # No command created a batch, because no batch could be applied to all tables.
     assert [name for name in files() if name not in before and name.suffix == ".json"] == []

@@ -1,4 +1,4 @@
-"""Faults of networks and stores: the result is the same lake, or a clear error and an unchanged lake."""
+"""Faults of networks and stores: the program commits the same rows, or reports a clear error and changes nothing."""
 
 import os
 import signal
@@ -112,7 +112,7 @@ def test_a_store_that_denies_access_is_reported_and_the_lake_is_whole(program, p
     _, stderr = program.ingest(listings[2], expect=1)
     assert "403" in stderr and "AccessDenied" in stderr and f"lake {program.lake}" in stderr
     proxy.reset()
-    # An existing batch is committed; the next ingest applies it to every table.
+    # A batch that was written is committed, and the next ingest applies it to every table.
     is_there = wanted is is_commit
     if not is_there:
         program.holds(truth[2])
@@ -237,7 +237,7 @@ def test_a_put_that_arrives_after_its_writer_gave_up_loses_no_file(program, prox
     assert "batch 3 may have been committed" in stderr and not state["landed"].is_set()
     assert state["landed"].wait(30)
     proxy.reset()
-    # The rows of the late batch are in the lake already, once.
+    # The rows of the late batch are already in the lake, so they are not added again.
     _, stderr = program.ingest(listings[2])
     assert "nothing new" in stderr
     program.holds(truth[3])

@@ -86,7 +86,7 @@ def minio(tmp_path_factory):
 
 @pytest.fixture
 def proxy(minio):
-    """Replaces the proxy before moto."""
+    """Replaces the proxy that forwards to moto."""
     proxy = Proxy(minio.address)
     yield proxy
     proxy.stop()
@@ -139,8 +139,8 @@ def test_killed_at_every_third_change(program, proxy, minio, listings, truth):
 
 
 def test_the_server_is_killed_amid_ingests(program, minio, listings, truth):
-    """The server is killed a little later each time. Committed batches are there; the other documents can be ingested
-    again."""
+    """The server is killed a little later each time. Committed batches stay, and the other documents can be
+    ingested again."""
     program.ingest(listings[0])
     for n in range(1, 6):
         process = program.start("ingest", listings[n], "--lake", program.lake)

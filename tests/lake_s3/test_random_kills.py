@@ -1,4 +1,4 @@
-"""`kill -9` at random times while two or eight writers use a bucket; tests/storm.py sets the number."""
+"""`kill -9` at random times while two or eight writers use a bucket; tests/storm.py sets the number of kills."""
 
 import math
 import time

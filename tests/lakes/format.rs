@@ -68,7 +68,7 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
         later.iter().for_each(|name| drop(row.remove(*name)));
         format!("{table} {}", Value::Object(row))
     };
-    // Programs of format 1 took the time of a document that has no other time from the event times of clients.
+    // If a document had no other time, programs of format 1 took its time from the event times of clients.
     let is_dated_otherwise = |line: &String| {
         let is_by_content = line.starts_with("snapshots ") && line.contains(r#""observed_from":"content""#);
         is_by_content || line.starts_with("sightings ")
@@ -79,7 +79,7 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
     lines
 }
 
-/// These rows after remasking.
+/// Returns these rows after remasking.
 fn masked(mut lines: Vec<String>) -> Vec<String> {
     for line in &mut lines {
         for user in ["u", "operator"] {
@@ -156,8 +156,8 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
         assert!(ingested(&lake, &more).batch.is_some());
         assert_eq!(ingested(&lake, &more).batch, None);
         let all: Vec<PathBuf> = documents_of(format).into_iter().chain([more]).collect();
-        assert_eq!(masked(comparable_rows(&lake)), truth(&all), "format {format}, and more");
-        assert_eq!(wrong(&lake), [], "format {format}, and more");
+        assert_eq!(masked(comparable_rows(&lake)), truth(&all), "format {format}, after another document");
+        assert_eq!(wrong(&lake), [], "format {format}, after another document");
     }
 }
 
@@ -240,7 +240,7 @@ fn programs_of_format_1_stop_at_the_upgrade() {
 
 #[test]
 fn newer_formats_are_refused_with_a_message() {
-    // A newer format is refused because of a batch, a table, or lake.json.
+    // A newer format in a batch, in a table or in lake.json is refused.
     let (_directory, newer) = lake();
     ingested(&newer, &documents()[1]);
     let root = newer.storage.directory().unwrap().to_owned();
@@ -249,7 +249,7 @@ fn newer_formats_are_refused_with_a_message() {
     fs::write(&batch, r#"{"needs_format":4,"written_ms":"","batch":{"id":7}}"#).unwrap();
     let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
     assert!(error.contains("the lake has format 4 from this batch on") && error.contains("use a newer one"), "{error}");
-    // A repair does not take the batch for a damaged one.
+    // A repair does not treat the batch as damaged.
     let repaired = |lake: &Lake| check::check(lake, Mend::DropDamaged, &mut |_| ());
     let before = newer.storage.list("").unwrap();
     let error = format!("{:#}", repaired(&newer).unwrap_err());
@@ -267,7 +267,7 @@ fn newer_formats_are_refused_with_a_message() {
     let error = format!("{:#}", repaired(&newer).unwrap_err());
     assert!(error.contains("table snapshots has format 4") && error.contains("use a newer one"), "{error}");
     assert_eq!(newer.storage.list("").unwrap(), before);
-    // Nor does it rebuild a description of an older format.
+    // A repair does not replace a damaged description by one with an older format, either.
     let about = root.join("_alloclog/lake.json");
     for damage in ["", r#"{"format":4,"id":"00000000000000000000000000000000","created_ms":0}"#] {
         fs::write(&about, damage).unwrap();
@@ -358,7 +358,7 @@ fn remasking_changes_texts_but_no_identity() {
         let objects = lake.storage.list("").unwrap().into_iter().filter(|object| object.name.ends_with(".json"));
         objects.map(|object| String::from_utf8(lake.storage.need(&object.name).unwrap()).unwrap()).collect()
     };
-    assert!(text(&before).contains(PASSWORD), "and its batches hold the least and the greatest text of a file");
+    assert!(text(&before).contains(PASSWORD), "the batches of format 1 masked no bounds of a file");
 
     let lake = Lake::open_to_write(&path).unwrap();
     let done = remask::remask(&lake, &mut |_| ()).unwrap();

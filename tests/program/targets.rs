@@ -1,4 +1,4 @@
-//! Where an export may write: what it replaces, what it refuses, and what a stopped one leaves.
+//! Where an export may write, which files it replaces or refuses to replace, and which files a stopped export leaves.
 
 use std::fs;
 use std::io::Write;
@@ -64,7 +64,7 @@ fn export_while(sandbox: &Sandbox, flags: &[&str], meanwhile: impl FnOnce()) -> 
     let mut child = piped.expect("the program starts");
     let working = || sandbox.names().iter().any(|name| name.contains(".alloclog-"));
     while !working() {
-        assert!(child.try_wait().expect("a child").is_none(), "it ended before its input");
+        assert!(child.try_wait().expect("a child").is_none(), "the export ended before its input");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     meanwhile();

@@ -36,7 +36,7 @@ def trino(tmp_path_factory, store):
 
 
 def in_milliseconds(row):
-    """Trino rounds a Delta table's timestamps to milliseconds; the column `_ns` beside each is exact."""
+    """Trino rounds a Delta table's timestamps to milliseconds. The `_ns` column of each timestamp is exact."""
 
     def rounded(value):
         if not hasattr(value, "microsecond"):

@@ -383,8 +383,8 @@ fn a_truncated_line_does_not_lose_the_next_one() {
     let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
     let frame = |id: &str| format!(r#"{{"Index":2,"Events":[{{"Payload":{{"Allocation":{{"ID":"{id}"}}}}}}]}}"#);
     let list = |id: &str| format!("[{}]", row(id));
-    /// A function that formats a line with this allocation, and the places to cut it, each with the path at which it
-    /// then ends.
+    /// A function that formats a line with an allocation of the given ID, and truncated lines, each with the path at
+    /// which the line ends.
     type LinesAndCuts<'t> = (&'t dyn Fn(&str) -> String, &'t [(&'t str, &'t str)]);
     let kinds: [LinesAndCuts<'_>; 3] = [
         (
@@ -462,8 +462,8 @@ fn damage_in_every_line_takes_linear_time() {
         ("{\"ID\":\n", 50_000),
         ("{\"a\":\n{}\n", 50_000),
         ("[{\"a\":\n[7]\n", 50_000),
-        // After each of these lines the end of an object is searched for up to the end of the block: linear in the size
-        // of the document, but half a millisecond a line.
+        // After each of these lines, the reader searches for the end of an object up to the end of the block. The time
+        // is linear in the size of the document, but half a millisecond per line.
         ("{\"ID\":\"a\",\"Events\":[\n{\"ID\":1,\"ClientStatus\":\"x\"}\n", 5_000),
         ("[{\"a\":[\n[7]\n", 5_000),
     ] {

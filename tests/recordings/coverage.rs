@@ -183,7 +183,7 @@ fn the_stream_is_complete_for_every_task() {
 #[test]
 fn allocations_that_vanished_alive_miss_their_last_events() {
     let Some(recording) = recording() else { return };
-    // Two full listings, of which the second is dated an hour too late. Nothing can have been collected that soon.
+    // Two full listings. The second one is dated an hour after its real time, so it is in a later hour than the first.
     let all = snapshots(&recording);
     let directory = tempfile::tempdir().expect("a directory");
     let late = directory.path().join("20261123T194012Z.json");

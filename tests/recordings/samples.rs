@@ -1,4 +1,4 @@
-//! `samples/`: each document gives the rows that it shows, and each document is a part of the recording.
+//! `samples/`: each document gives exactly the expected rows, and each document is a part of the recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

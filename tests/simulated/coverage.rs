@@ -46,7 +46,7 @@ fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> 
 /// The stream shows versions that are newer than the last listing with the allocation. A later document in the hour
 /// is partial.
 #[test]
-fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_documents() -> anyhow::Result<()> {
+fn an_export_knows_the_last_sighting_despite_streams_and_partial_documents() -> anyhow::Result<()> {
     let observed = [
         (Kind::List, 387, true, false, 2),
         (Kind::Any, 564, true, false, 10_861_156_254_429_650_605),

@@ -30,9 +30,9 @@ fn ingest(directory: &Path, paths: &[PathBuf], region: &str) -> anyhow::Result<S
     Ok(staged.summary)
 }
 
-/// The rows of a lake: as texts, the rows that depend on one file alone; and all rows, for a view. Absences and
-/// sightings are not among the texts. For example, which absences are recorded for one disappearance depends on the
-/// files that were read together.
+/// The rows of a lake in two forms. The first form has, as texts, the rows that depend on one file alone. So it lacks
+/// absences and sightings: for example, the files that were read together decide which absences are recorded. The
+/// second form has all rows, for a view.
 fn rows_in(directory: &Path) -> anyhow::Result<(Vec<String>, Rows)> {
     let lake = Lake::open(&directory.join("lake").to_string_lossy())?;
     let (mut texts, _) = rows(&lake, &ScanFilter::default());

@@ -384,7 +384,7 @@ fn cached_presence_determines_more() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A time within the hours of the cases.
+/// Checks that some allocations vanish and others do not, and that cases span one hour and several hours.
 #[test]
 fn cases_cover_all_situations() -> anyhow::Result<()> {
     let cases: Vec<Case> = (0..150).map(Case::new).collect();

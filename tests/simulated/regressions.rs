@@ -43,7 +43,8 @@ fn an_allocation_taken_out_of_its_stream_is_a_row_of_its_own_in_any_order() {
     check_in_both_orders(&cluster, &cluster.frames(from, to, &style), &cluster.payloads(from, to, &style));
 }
 
-/// A float does not change a few of the modification times. It changes all other times of their allocations.
+/// Conversion to a float leaves a few of the modification times as they are. It changes all other times of the same
+/// allocations.
 #[test]
 fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     let cluster = Cluster::simulate(2, Config { jobs: 150, ..Config::default() });

@@ -92,8 +92,9 @@ impl Document {
         Self { name: format!("allocations.{ending}"), is_named: false, ..self.clone() }
     }
 
-    /// What it shows, marked by the rule of the data model: four or more event times that all equal their shortest
-    /// float print, and not all of them whole microseconds, like those of a coarse clock.
+    /// The versions that the document shows, marked by the rule of the data model. They are marked if the document has
+    /// four or more event times, each of them equals its shortest float form, and not all of them are whole
+    /// microseconds, like those of a coarse clock.
     pub fn marked(&self, cluster: &Cluster) -> Vec<Shown> {
         let times: Vec<i64> = self.shown.iter().flat_map(|shown| shown.event_times(cluster)).collect();
         let marked = times.len() >= 4
@@ -157,7 +158,7 @@ impl Cluster {
         Document { name, is_named: true, bytes, at, shown, ends, nodes, ..Document::default() }
     }
 
-    /// Joins objects, and records where each ends, and the nodes with them.
+    /// Serializes objects in the layout of the style. Returns the bytes, and where each object and each node ends.
     #[allow(clippy::type_complexity)] // bytes, ends and nodes of a `Document`
     fn lay_out(&self, objects: &[Json], style: &Style) -> (Vec<u8>, Vec<usize>, Vec<(usize, usize)>) {
         let indent = match style.layout {

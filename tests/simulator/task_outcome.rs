@@ -274,9 +274,9 @@ impl TaskOutcome<'_> {
         new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
     }
 
-    /// How many restarts out of view happened since `at`, as two numbers. The first is according to the versions of the
-    /// servers, in view or not. The second counts only those of them that also happened since `at` by the client's
-    /// clock: the times of their events and of all later events are not before `at`.
+    /// Counts the restarts out of view that happened since `at`, in two ways. The first number goes by the versions of
+    /// the servers, in view or not. The second number counts only those of these restarts that also happened since `at`
+    /// by the client's clock: neither their events nor any later events have a time before `at`.
     pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
         let before = self.allocation.versions.iter().rfind(|version| version.at <= at);

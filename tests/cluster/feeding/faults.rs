@@ -1,6 +1,7 @@
 //! A feed while the program, the agent and the store fail.
 //!
-//! ALLOCLOG_FEED_SECONDS sets the duration of the recorded twelve minutes, 20 s by default; 73 is ten times real time.
+//! ALLOCLOG_FEED_SECONDS sets how long the replay of the recorded twelve minutes takes. The default is 20 s. 73 s is
+//! ten times real speed.
 //! ALLOCLOG_FEED_SEED repeats the run of a seed.
 
 use std::collections::BTreeSet;
@@ -157,12 +158,13 @@ fn a_feed_with_repeated_failures_gives_the_rows_of_one_without() {
     }
 }
 
-/// The server remembers a hundred events, as Nomad does, so an outage of the agent loses what listings do not show.
+/// The server remembers a hundred events, as Nomad does. So an event during an outage of the agent is lost unless a
+/// later listing shows it.
 #[test]
 fn a_feed_loses_nothing_unless_the_agent_is_down() {
     if number("ALLOCLOG_FEED_SECONDS").is_none() {
-        // At ten times real time, the server remembers as much as Nomad does. At the default speed, it forgets a
-        // hundred events before a process starts.
+        // At ten times real speed, a hundred events last as long as they do in Nomad. At the default speed, the server
+        // forgets them before a killed process has started again.
         return;
     }
     let (sandbox, seed) = (Sandbox::new(), seed());
@@ -210,7 +212,7 @@ fn an_outage_of_the_store_is_reported_once() {
         [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
     let run = ["ingest", &agent.address, "--lake", "s3://b/x", "--cache", "c", "--watch", "--every", "100ms", "-q"];
     sandbox.nomad(&store, &run).exits_with(1);
-    // As if the lake had been there before.
+    // Mark the spool as if the lake had been opened before.
     let spool = fs::read_dir(sandbox.path("c")).expect("a cache").next().expect("a spool").expect("a directory");
     fs::write(spool.path().join("lake"), "").expect("a file");
     let ran = sandbox.nomad(&store, &[&run[..], &["--for", "12s"]].concat()).exits_with(1);
