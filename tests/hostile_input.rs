@@ -94,7 +94,7 @@ fn damage_in_ignored_fields_is_reported() {
         let ran = sandbox.export(&["a.json", "-o", "out", "--force", "--table", "allocations"]).exits_with(3);
         ran.stderr_has(&format!("[0]{path}")).stderr_has("1 allocation,");
     }
-    // Old Nomad versions write such values for missing numbers; they are harmless.
+    // Old Nomad versions write such values for missing numbers. These values are accepted.
     sandbox.file("a.json", r#"[{"ID":"a","Metrics":{"Scores":{"n":-Inf}},"ClientStatus":"x"}]"#);
     sandbox.export(&["a.json", "-o", "out", "--force"]).exits_with(0);
 }

@@ -1,11 +1,11 @@
-//! The order of the modules. Each module imports only the modules listed for it, and these come before it, so the
-//! imports cannot form a circle. docs/design.md describes the purpose of each module.
+//! The order of the modules. Each module imports only the modules listed for it. These modules come before it in the
+//! list, so the imports cannot form a circle. docs/design.md describes the purpose of each module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// From the lowest module to the highest: the name, and the modules that it may import.
+/// The modules from the lowest to the highest: the name, and the modules that this module may import.
 const LAYERS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("glob", &["error"]),

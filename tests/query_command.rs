@@ -15,7 +15,7 @@ fn a_name_prints_a_table_in_every_format() {
             let flags = ["-o", "out", "--format", other, "--table", name, "--force", "-q"];
             sandbox.export(&[&[cluster.as_str()], &flags[..]].concat()).exits_with(0);
             let (asked, exported) = (fs::read(sandbox.path(&file)), fs::read(sandbox.path("out").join(&file)));
-            // Parquet and Arrow files are only compared byte by byte; their bytes include the types.
+            // Parquet and Arrow files are compared only byte by byte. Their bytes include the types.
             assert!(asked.expect("a file") == exported.expect("a file"), "{file}");
         }
     }

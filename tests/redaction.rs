@@ -24,7 +24,7 @@ enum Holds {
     Name(NameKind),
     AllocationName,
     Id,
-    /// A free text. It is replaced, but null and an empty text stay.
+    /// A free text. A redaction replaces the text, but keeps null and an empty text.
     FreeText,
     /// A word that Nomad or the view uses.
     Word,
@@ -124,7 +124,8 @@ fn redacted_texts_match_every_pattern_of_the_views_that_they_matched() {
             .map(|found| found.expect("a pattern"))
         {
             let column = before.rsplit('.').next().unwrap_or_default();
-            // The word before LIKE is the column; in `NOT LIKE`, it is NOT. Patterns after NOT LIKE are not checked.
+            // The word before LIKE is the column, or NOT in the case of `NOT LIKE`. Patterns after NOT LIKE are not
+            // checked.
             if !["job_id", "details", "NOT"].contains(&column) {
                 assert!(is_free_text(column), "{column} LIKE '{pattern}'");
                 patterns.insert(pattern.to_owned());
@@ -207,7 +208,8 @@ fn no_name_id_or_text_leaves() {
             .iter()
             .fold(text.clone(), |text, word| text.replace(word, ""));
         for secret in &secrets {
-            // A short name also occurs inside of words. Where it is a complete value, it is in quotes or in a cell.
+            // A short name also occurs inside of words. A short name that is a complete value is in quotes or in a
+            // cell.
             let parts = if secret.len() >= 10 {
                 vec![secret.clone()]
             } else {

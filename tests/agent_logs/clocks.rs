@@ -11,8 +11,8 @@ use super::recovered::{Truth, shifted, snapshots, sum};
 use crate::recordings::{recording, unpacked};
 use crate::view_store::ViewStore;
 
-/// How many milliseconds the clock of a client is ahead at the time `HH:MM:SS`. The clock of client1 is always ahead;
-/// that of client2 is set forward, and that of client3 is set back.
+/// How many milliseconds the clock of a client is ahead at the time `HH:MM:SS`. The clock of client1 is always ahead.
+/// The clock of client2 is set forward, and the clock of client3 is set back.
 fn ahead(client: &str, clock: &str) -> i64 {
     match client {
         "client1" => 90_000,

@@ -73,8 +73,8 @@ fn lines_are_filtered_through_their_allocation() {
     }
 }
 
-/// The listing is in a lake, and the logs are files. The allocations of the lake count as listed, whichever source
-/// comes first.
+/// The listing is in a lake, and the logs are files. The allocations of the lake count as listed, no matter which
+/// source is named first.
 #[test]
 fn lines_are_filtered_through_the_allocations_of_a_lake() {
     let sandbox = Sandbox::new();
@@ -117,7 +117,7 @@ fn ingested_lines_are_filtered_through_the_allocations_of_their_lake() {
     let done = sandbox.run(&["ingest", &logs, "--lake", "lake", "--namespace", "default"]).exits_with(0);
     done.stderr_has("84 lines of logs: 11 new, 73 of allocations that are not listed or not selected");
     assert_eq!(lines("lake"), "alloc_id,n\n7396ffa1-0bb0-9311-e79f-b99f57fbeec8,11\n");
-    // A listing beside the logs changes nothing.
+    // With a listing in the same ingest, the rows are the same.
     sandbox.run(&["ingest", &cluster, &logs, "--lake", "both", "--namespace", "default"]).exits_with(0);
     assert_eq!(lines("lake"), lines("both"));
     // A lake without a listing shows no allocation.

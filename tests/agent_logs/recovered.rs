@@ -83,8 +83,8 @@ impl Truth {
         Truth { events, last_ns, failures: failures(&store), causes: causes(&store), started: outcomes(&store) }
     }
 
-    /// For the listed allocations, returns three numbers of events: those that the sources show, those that only the
-    /// logs recover, and all. Panics if a recovered event does not match a missing event at its time, or if an
+    /// Returns three numbers of events of the listed allocations: events that the sources show, events that only the
+    /// logs recover, and all events. Panics if a recovered event does not match a missing event at its time, or if an
     /// incomplete history is reported as complete.
     pub(super) fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();
@@ -130,8 +130,8 @@ impl Truth {
         (shown, right, all)
     }
 
-    /// Checks that failures and causes of restarts in a store are equal to those of the stream, or not known. Returns
-    /// how many are equal, how many are not known, and those that differ.
+    /// Checks the failures and the causes of restarts in a store. They must be equal to those of the stream, or not
+    /// known. Returns how many are equal, how many are not known, and the ones that differ.
     pub(super) fn judgements(&self, store: &ViewStore) -> (usize, usize, Vec<String>) {
         let (mut equal, mut unknown, mut differing) = (0, 0, Vec::new());
         for (here, truth) in [(failures(store), &self.failures), (causes(store), &self.causes)] {
@@ -154,7 +154,7 @@ impl Truth {
     }
 }
 
-/// Every `step`th snapshot of the recording; for 74, only the last one.
+/// Every `step`th snapshot of the recording. A step of 74 gives only the last one.
 pub(super) fn snapshots(recording: &Path, step: usize) -> Vec<PathBuf> {
     let directory = unpacked(recording, "snaps.tar.zst").join("snaps");
     let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -196,7 +196,7 @@ fn the_sample_logs_recover_every_event_of_their_allocations() {
     store.check_twins().unwrap();
 }
 
-/// Snapshots every 10 seconds, every minute, and only the last one, each with the logs of the agents.
+/// Reads the logs of the agents with a snapshot every 10 seconds, with one every minute, and with only the last one.
 #[test]
 fn recorded_logs_recover_what_snapshots_miss() {
     let Some(recording) = recording() else { return };

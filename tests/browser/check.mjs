@@ -1,5 +1,5 @@
-// Opens HTML pages in headless Chromium without a network, at two widths, in both themes, with scripts on and off, and
-// prints what it finds as JSON. usage: check.mjs MODULES CHROMIUM PICTURES PAGE...
+// Opens HTML pages in headless Chromium without a network: at two widths, in both themes, with scripts on and off.
+// Prints what it finds as JSON. usage: check.mjs MODULES CHROMIUM PICTURES PAGE...
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join, resolve } from "node:path";

@@ -159,7 +159,7 @@ impl Reply {
         Reply { hangs_up: true, ..Reply::status("", "") }
     }
 
-    /// Writes the answer, and returns how the connection ends, if it does.
+    /// Writes the answer. Returns how the connection ends, or `None` if the connection stays open.
     fn write(&self, out: &mut dyn Write) -> io::Result<Option<Ending>> {
         if self.hangs_up {
             return Ok(Some(Ending::Closed));

@@ -72,13 +72,13 @@ impl Service<'_> {
     }
 
     fn kill(&mut self) {
-        // It may have ended by itself.
+        // Killing fails if the program has already ended.
         let _ = self.child.kill();
         self.child.wait().expect("an end");
         self.child = Service::spawn(self.sandbox, &self.arguments, &self.said);
     }
 
-    /// Restarts it if it has ended.
+    /// Restarts the program if it has ended.
     fn look(&mut self) {
         if self.child.try_wait().expect("a child").is_some() {
             self.kill();
@@ -132,7 +132,7 @@ fn export(sandbox: &Sandbox, lake: &str) -> String {
     out
 }
 
-/// The files below a directory; none if it does not exist.
+/// The files below a directory. Empty if the directory does not exist.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -265,7 +265,7 @@ fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
     service.signal("-TERM");
     service.stop(0);
 
-    // The last commit never ends: the lake is a pipe without a writer.
+    // The last commit never ends, because lake.json is replaced by a pipe without a writer.
     let mut service = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     thread::sleep(Duration::from_millis(300));
     let made = Command::new("mkfifo").arg(sandbox.path("fifo")).status().expect("mkfifo runs");

@@ -130,7 +130,7 @@ fn after_a_gap_a_listing_shows_what_the_cluster_still_has() {
     live(&sandbox, "whole", &whole, "--stream").stderr_has("0 rejected");
     assert!(events(&sandbox, "whole") == all, "{} of {}", events(&sandbox, "whole").len(), all.len());
 
-    // A server that remembers almost nothing, so that every break is a gap.
+    // The server remembers almost nothing, so every break is a gap.
     let middle = whole.len() / 2;
     let troubles = [(middle / 2, Trouble::Dropped), (middle, Trouble::Silence), (middle + middle / 2, Trouble::Reset)];
     let broken = Replay::new(&recording, within, 3, &troubles);
@@ -185,7 +185,7 @@ fn a_denied_stream_is_distinguished_from_a_quiet_one() {
             _ => aside(request),
         });
         let sandbox = Sandbox::new();
-        // The program lists after every change instead, so nothing is lost.
+        // The program then requests a listing after every change, so nothing is lost.
         let ran = follow(&sandbox, &agent, &[], &[], ("/v1/allocations", 6)).exits_with(0);
         ran.stderr_has(word).stderr_has("listing after every change instead, as --watch does");
         assert!(agent.asked("/v1/allocations").iter().any(|request| !request.parameter("index").is_empty()));
@@ -272,7 +272,7 @@ fn sources_that_cannot_be_followed_are_refused() {
         .stderr_has("--filter cannot be used with --stream");
     run(&[&agent.address, "--stream", "--watch"]).stderr_has("cannot be used with");
     run(&[&agent.address, "--min-interval", "1s"]).stderr_has("required");
-    // ingest accepts all flags of its help; contradictory ones are refused before the lake is created.
+    // ingest accepts all flags in its help. It refuses contradictory flags before it creates the lake.
     let help = sandbox.nomad(&[], &["ingest", "--help"]).exits_with(0).out;
     assert!(help.contains("--stream") && help.contains("--watch") && !help.contains("--job"), "{help}");
     let run = ["ingest", &agent.address, "--lake", "x", "--stream", "--strict"];

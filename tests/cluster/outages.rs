@@ -1,4 +1,4 @@
-//! Outages of the cluster: one warning, and one message when it is over.
+//! Outages of the cluster: the program prints one warning, and one message at the end of the outage.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -135,7 +135,7 @@ fn the_end_of_a_connection_is_reported_in_our_words() {
 
 #[test]
 fn rounds_are_counted_rather_than_their_listings() {
-    // With a token for some namespaces, each is listed, one right after the other.
+    // With a token for some namespaces, the program lists each of them, one right after the other.
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
         ("/v1/namespaces", _) => namespaces(&["prod", "default", "staging"]),

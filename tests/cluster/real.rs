@@ -1,5 +1,5 @@
-//! A real agent: NOMAD_BIN names the program, which runs on loopback with its own jobs. Without it the test prints that
-//! it was skipped.
+//! A real agent. NOMAD_BIN names the nomad program, which runs on loopback with jobs of the test. Without NOMAD_BIN,
+//! the test prints that it was skipped.
 
 use std::collections::BTreeSet;
 use std::env;

@@ -51,7 +51,7 @@ pub struct Replay {
 enum Pace {
     /// At their times, accelerated, from the first request on.
     Timed { began: Mutex<Option<Instant>>, speed: u32 },
-    /// A fixed number at each step; `happened` counts those that have happened.
+    /// A fixed number of frames at each step. `happened` counts the frames that have happened.
     Stepwise { step: usize, happened: AtomicUsize },
 }
 
@@ -317,7 +317,7 @@ fn read(recording: &Path) -> Vec<u8> {
     zstd::decode_all(&*fs::read(recording).expect("a recording")).expect("zstd")
 }
 
-/// A recording shifted by a number of replays: all times later, all IDs different.
+/// A recording shifted by a number of replays. All times are later, and all IDs are different.
 fn shifted(text: &[u8], number: u64, life: Duration) -> String {
     let text = std::str::from_utf8(text).expect("UTF-8");
     let is_id = |word: &str| word.len() == 36 && [8, 13, 18, 23].iter().all(|at| word.as_bytes()[*at] == b'-');

@@ -112,7 +112,7 @@ fn with_uncertain_permissions_each_namespace_is_listed() {
         (less(&[("team-1", "list-jobs")]), TOKEN),
         (less(&[("team-*", "deny")]), TOKEN),
         (less(&[("*", "deny")]), TOKEN),
-        // A policy or role that cannot be read proves nothing.
+        // If a policy or role cannot be read, the permissions of the token are uncertain.
         (vec![("token/self", token(&["all"], "r1")), ("policy/all", all())], TOKEN),
         (
             vec![("token/self", r#"{"Type":"client","Policies":["all","hidden"]}"#.to_owned()), ("policy/all", all())],

@@ -89,7 +89,8 @@ class History:
         })
 
     def allocation(self, alloc="a", index=10, **columns):
-        """Adds a version of an allocation. By default it is running, created at 0, and seen in that hour."""
+        """Adds a version of an allocation. By default, the allocation is running, was created at 0, and was seen in
+        that hour."""
         row = {
             "region": "", "namespace": "default", "job_id": "shop", "task_group": "web", "alloc_id": alloc,
             "shape": "stub", "client_status": "running", "desired_status": "run", "created_at_ns": ns(0),
@@ -132,8 +133,9 @@ class History:
                 } | e)
 
     def watch(self, shown, restarts=None, **columns):
-        """Adds the state of a task after its first ten events (or all, if it has fewer) and after each later event, so
-        that every event is seen. `restarts` is the final counter, if some restarts are before the first event."""
+        """Adds a state of a task after its first ten events, and a state after each later event. So every event is
+        seen. A task with fewer than ten events gets one state after its last event. `restarts` is the final counter, if
+        some restarts are before the first event."""
         counts = [sum(e["event_type"] == "Restarting" for e in shown[:last]) for last in range(len(shown) + 1)]
         before = 0 if restarts is None else restarts - counts[-1]
         for last in range(min(len(shown), 10), len(shown) + 1):

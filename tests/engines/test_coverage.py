@@ -303,7 +303,7 @@ class TestNeverComplete:
         history.state(crashing(4), restarts=4, index=10)
         history.state(events(f"Received, {', '.join([CRASHES] * 6)}", start=100), restarts=6, index=20)
         row = ask_one(history, "coverage")
-        # The window starts with attempt 4. By attempts alone, the view would join it to the previous window.
+        # The window starts with attempt 4. By attempts alone, the view would join this window to the previous one.
         assert (row["gaps"], row["lost_restarts"], row["complete"]) == (1, None, False)
 
     def test_two_runners_that_write_in_turn(self, ask_one, ask, history):
@@ -345,7 +345,7 @@ class TestNeverComplete:
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
 
     def test_exact_and_rounded_times_side_by_side(self, ask_one, history):
-        # Each event is stored twice, 57 ns apart; restarts and gaps are counted once.
+        # Each event is stored twice, 57 ns apart. Restarts and gaps are nevertheless counted once.
         shown = [e | {"event_at_ns": e["event_at_ns"] + 57} for e in crashing(7)]
         history.state(shown[:9], restarts=2, index=10)
         history.state(shown[:18], restarts=5, index=20, times_rounded=True)

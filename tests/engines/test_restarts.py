@@ -29,7 +29,7 @@ class TestCauses:
         (f"{PATH}, Restart Signaled: User requested restart, Terminated 137 oom, Restarting", {"user": 1}),
         (f"{PATH}, Restart Signaled, Terminated 0, Restarting", {"change": 1}),
         (f"{PATH}, Restart Signaled: healthcheck: check x unhealthy, Terminated 130/2, Restarting", {"health": 1}),
-        # a restart during the delay, when there is no process to terminate
+        # a requested restart during the delay, when no process runs that could terminate
         (f"{PATH}, Terminated 1, Restarting, Restart Signaled: User requested all tasks to restart, Restarting", {"failure": 1, "user": 1}),
         # the newest event that can be the cause, in the same run
         (f"{PATH}, Restart Signaled, Driver Failure, Restarting", {"start_failure": 1}),

@@ -98,7 +98,7 @@ def test_starts_come_before_censorings_at_the_same_time(measure):
 def test_a_wait_is_never_below_zero_but_a_start_may_be(measure):
     row = measure([("waiting", -5), ("started", -1)])
     assert quantiles(row) == [None] * 4 or row["min_seconds"] == -1
-    # One task is censored at 0 s, after a start at -1 s; by then, half of the tasks have started.
+    # One of two tasks starts at -1 s, and the other one is censored at 0 s. So half of the tasks have started at -1 s.
     assert row["p50_seconds"] == -1
 
 

@@ -108,7 +108,8 @@ def test_a_later_ingest(lake, growing, truths):
 
 
 def test_an_ingest_that_finishes_another_one(lake, growing, truths):
-    """An ingest was killed right after its commit. The next ingest finishes it, and is killed at each of its points."""
+    """An ingest was killed right after its commit. The next ingest finishes the killed one, and is itself killed at
+    each of its points."""
     lake.ingest(*growing[:6])
     batches = sum(1 for _ in (lake.lake / "_alloclog/batches").rglob("*.json"))
     for n in range(1, 20):

@@ -149,7 +149,8 @@ def test_lost_remove_lines_are_found_and_rewritten(lake, truths):
 
 @pytest.mark.parametrize("are_versions_there", [True, False])
 def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
-    """The versions before a checkpoint can replace it. If they are lost, too, a repair writes the log from batches."""
+    """A repair can use the versions before a checkpoint instead of the checkpoint. If these versions are lost, too, the
+    repair writes the log from batches."""
     before = counts(lake)
     (checkpoint,) = (lake.lake / LOG).glob("*.checkpoint.parquet")
     checkpoint.unlink()
@@ -182,7 +183,7 @@ def flipped(path):
 
 
 def overwritten(path):
-    """Changes eight bytes in the middle of a column: they may still be valid Parquet."""
+    """Changes eight bytes in the middle of a column. The file may still be valid Parquet."""
     content = bytearray(path.read_bytes())
     content[60:68] = b"\xff" * 8
     path.write_bytes(content)
@@ -280,7 +281,7 @@ def test_a_file_under_the_name_of_another_one_repairs_only_itself(lake, truths):
 
 def test_a_missing_or_changed_batch_is_found_and_rebuilt_from_the_logs(lake, growing, truths):
     numbers = range(1, len(batches(lake)) + 1)
-    # The batch of an ingest, those of the compaction, and the last batch are among these.
+    # Among these are the batch of an ingest, the batches of the compaction, and the last batch.
     for number in (1, 8, 9, 10, numbers[-1]):
         path = batches(lake)[number - 1]
         whole = path.read_bytes()

@@ -176,7 +176,8 @@ def test_a_clock_that_jumps(lake, growing, truth, cached):
 
 
 def test_merged_files_are_removed_after_a_week(lake, growing, truth):
-    """Merged files stay for running readers, however old they are, and are removed a week after the merge."""
+    """Files that were merged stay for running readers, no matter how old the files are. They are removed a week after
+    the merge."""
     for document in growing:
         lake.ingest(document)
     other = lake.copy("earlier-merge")

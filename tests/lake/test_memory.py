@@ -44,8 +44,8 @@ def peak(*command):
 def test_memory_hardly_follows_the_number_of_files(binary, lakes):
     few, many = (peak(binary, "lake", "check", "-q", lake) for lake in lakes)
     files = (MANY - FEW) * 5
-    # A check holds a hash of every file (0.1 KB), and entries for reading the files of one table at a time (0.5 KB):
-    # 0.2 KB per file on average. A log entry with its statistics would take 1.6 KB.
+    # A check holds a hash of every file (0.1 KB), and entries for reading the files of one table at a time (0.5 KB). On
+    # average, that is 0.2 KB per file. A log entry with its statistics would take 1.6 KB.
     assert (many - few) / files < 800, (few, many)
 
 

@@ -70,7 +70,7 @@ def test_writers_at_once(lake, growing, truth, took, writers, seed):
         storm = Storm(start, lake.lake, growing, writers, f"{seed} {rounds}", within=1.5 * took)
         kills += storm.run(look_after, read)
         print(f"{kills} kills in {rounds} lakes")
-        # The rows of all successful ingests are there. The next ingest finishes a batch that a killed one left.
+        # The lake has the rows of all successful ingests. The next ingest finishes a batch that a killed one left.
         lake.must_be(truth)
         lake.ingest(*growing)
         lake.must_be_whole(truth)

@@ -1,7 +1,7 @@
 """Ingests of a cluster at regular intervals: the cost of each, and the growth of the lake.
 
-The program runs with the clock of the cluster, so that its cache expires as over a year; the files of the
-lake get matching times before each maintenance run.
+The program runs with the clock of the cluster, so that its cache expires as over a year. The files of the lake get
+matching times before each maintenance run.
 """
 
 import datetime

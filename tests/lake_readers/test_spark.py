@@ -91,8 +91,8 @@ def test_spark_merges_files_and_the_lake_stays_usable(spark, program, past, lake
     assert "nothing new" in program.ingest(lake, *documents)[1]
     new = tmp_path / "20261127T120000Z.json"
     new.write_bytes(past.documents[30].read_bytes())
-    # A lake that Spark did not merge gives the same report. (A report of the documents themselves cannot be compared:
-    # it may know more about when an allocation was last seen.)
+    # A lake that Spark did not merge gives the same report. (A report of the documents themselves cannot be compared,
+    # because it may show more precisely when an allocation was last seen.)
     for one in (lake, unmerged):
         shutil.rmtree(program.scratch / "cache")
         shutil.rmtree(one / "_alloclog/seen", ignore_errors=True)

@@ -193,8 +193,8 @@ def test_a_repair_drops_missing_files_only_on_request(program, server, listings,
 
 
 def held_put(delay, refusals):
-    """The first put of a batch is delayed, as by a network: it arrives after `delay` seconds. Until then, and
-    at most `refusals` times, the store answers 409 to further attempts, as S3 does while another request is in progress."""
+    """The first put of a batch is delayed, as by a network: it arrives after `delay` seconds. Until then, the store
+    answers 409 to further attempts, but at most `refusals` times. S3 does so while another request is in progress."""
     state = {"first": None, "refused": 0, "landed": threading.Event()}
 
     def land(request, forward):

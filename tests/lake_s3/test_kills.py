@@ -35,7 +35,8 @@ def killed_again_and_again(program, proxy, step, *arguments):
 
 
 def test_a_repeatedly_killed_ingest_makes_progress(program, proxy, listings, truth):
-    """Each run is killed one change later than the last. It finishes or abandons earlier work, but repeats none."""
+    """Each run is killed one change later than the last. A run finishes or abandons earlier work, but does not repeat
+    it."""
     program.ingest(listings[0])
     *_, times = killed_again_and_again(program, proxy, 1, "ingest", listings[1], "--lake", program.lake)
     assert times > 5

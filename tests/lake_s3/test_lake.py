@@ -14,7 +14,7 @@ def reports(program, *inputs):
 
 
 def nulls(some, all, name=""):
-    """The names of the values of `all` that are null in `some`; the others are equal."""
+    """The names of the values of `all` that are null in `some`. Asserts that all other values are equal."""
     if isinstance(all, dict):
         assert some.keys() == all.keys()
         return [null for key in all for null in nulls(some[key], all[key], key)]

@@ -1,4 +1,5 @@
-"""A lake on MinIO, a real S3 server. $MINIO_BIN names its program; without it, these tests are skipped.
+"""A lake on MinIO, a real S3 server. $MINIO_BIN names the program of MinIO. Without this variable, the tests are
+skipped.
 
 docs/operations.md names the version that was run.
 
@@ -156,7 +157,7 @@ def test_the_server_is_killed_amid_ingests(program, minio, listings, truth):
 
 
 def test_the_server_is_killed_amid_repairs(program, minio, listings, truth):
-    """A version of a log is lost, and the server is killed a little later in each repair of it."""
+    """A version of a log is lost. The server is killed during each repair of the log, a little later each time."""
     for listing in listings[:6]:
         program.ingest(listing)
     for n in range(1, 6):

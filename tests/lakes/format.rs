@@ -26,14 +26,14 @@ fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lakes").join(name)
 }
 
-/// The documents in the lakes in `tests/lakes/format-*`, in the order of their ingests: see the README there.
+/// The documents in the lakes in `tests/lakes/format-*`, in the order of their ingests (see tests/lakes/README.md).
 fn documents() -> Vec<PathBuf> {
     let samples = ["20261123T182801Z.json", "20261123T182831Z.json", "nodes.json", "20261123T183131Z.json"];
     let samples = samples.iter().map(|name| sample("cluster").join(name));
     samples.chain([here("quoting.json"), sample("stream.ndjson.zst")]).collect()
 }
 
-/// The documents in the lake of a format. Logs are among them since format 3.
+/// The documents in the lake of a format. Since format 3, logs are among these documents.
 fn documents_of(format: u32) -> Vec<PathBuf> {
     let logs = ["client1.log", "client2.log", "client3.log"].iter().filter(|_| format >= 3);
     documents().into_iter().chain(logs.map(|name| sample("logs").join(name))).collect()
@@ -167,7 +167,7 @@ fn an_upgrade_killed_at_any_step_is_continued() {
     let (_after, after) = of_format(1);
     let upgraded = Lake::open_or_create(&after).unwrap();
     let expected = comparable_rows(&upgraded);
-    // In the order in which they are written: the batch, the tables, lake.json.
+    // Lists the new objects in the order in which they are written: the batch, the tables, lake.json.
     let is_new =
         |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.storage.need(name).unwrap());
     let written: Vec<String> =

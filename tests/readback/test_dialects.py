@@ -45,7 +45,7 @@ def test_the_views_give_the_numbers_of_an_export_on_clickhouse(program, cluster,
     views = names_of_views(program)
     lake = tmp_path / "lake"
     program.run("ingest", cluster, "--lake", lake, "--cache", tmp_path / "cache")
-    # Export the lake, not the documents: a lake may not know which document showed an allocation last.
+    # Export the lake instead of the documents, because a lake may lack the time at which an allocation was last shown.
     program.run("export", "-q", lake, "-o", tmp_path / "views", "--table", ",".join(views))
     clickhouse = ClickHouse(statements(program, "clickhouse", lake), tmp_path)
     for view in views:

@@ -81,7 +81,7 @@ def read_arrow(path, schema):
 
 
 def read_ndjson(path, schema):
-    # pyarrow expects numbers of days for date columns; convert from text afterwards.
+    # pyarrow expects date columns as numbers of days. So read text, and convert it to dates afterwards.
     as_text = pa.schema([field.with_type(pa.string()) if field.type == pa.date32() else field for field in schema])
     parse = pa.json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior="error")
     return pa.json.read_json(path, parse_options=parse).cast(schema)
@@ -186,7 +186,7 @@ def test_ndjson_has_every_column_on_every_line(exported, schemas, table):
 def test_parquet_suits_every_reader(exported, table):
     """Files use zstd, statistics, and dictionaries for repeated values.
 
-    They have no INT96 and no nanoseconds, because Spark refuses both.
+    The files have no INT96 and no nanoseconds, because Spark refuses both.
     """
     path = exported["parquet"] / f"{table}.parquet"
     values = pq.read_table(path)

@@ -304,8 +304,8 @@ fn filler(bytes: usize) -> String {
 fn long_objects_are_read_alike_at_every_cut() {
     let long = filler(2 * MIB);
     for text in [
-        // A large allocation; one whose identifying keys come after more than 1 MiB; one damaged early; one damaged
-        // late.
+        // A large allocation, an allocation whose identifying keys come after more than 1 MiB, one damaged near its
+        // start, and one damaged near its end.
         format!(r#"{{"ID":"a","Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
         format!(r#"[{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#),
         format!(r#"{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}}"#),

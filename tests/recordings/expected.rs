@@ -197,7 +197,8 @@ impl Expected {
         self.rows.entry(table).or_default().insert(text_of(row));
     }
 
-    /// Compares everything that was read with the expected rows: every row of every table, once.
+    /// Compares everything that was read with the expected rows. Every expected row of every table must occur exactly
+    /// once.
     pub fn check(&self, taken: &Taken) {
         // Absences depend on the order of documents, and have their own tests.
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Absences) {

@@ -124,7 +124,7 @@ struct Known<'a> {
     states: BTreeMap<String, Vec<Row>>,
     /// Allocations that were shown, not terminal, at a known time.
     sighted: BTreeSet<String>,
-    /// For each of them, when a document other than a stream last showed it in this way.
+    /// For each of these allocations, when a document other than a stream last showed it as not terminal.
     seen: BTreeMap<String, i64>,
     /// Full listings: namespace and time.
     listings: Vec<(&'static str, i64)>,
@@ -296,7 +296,8 @@ impl<'a> Known<'a> {
         let listings = self.listings.iter().filter(|(listed, _)| *listed == "*" || namespace == *listed);
         let listings: Vec<i64> = listings.map(|(_, at)| *at).collect();
         let modified = rows.iter().filter_map(|row| row["modified_at_ns"].as_i64());
-        // These documents have no Nomad index. So clocks decide about a version that only a stream shows.
+        // These documents have no Nomad index. So for a version that only a stream shows, its time is compared with the
+        // times of listings.
         let is_streamed = newest.iter().all(|row| row["shape"] == "stream");
         let version = newest.iter().filter_map(|row| row["modified_at_ns"].as_i64()).max().unwrap_or(0);
         let since = seen.unwrap_or(0).max(if is_streamed { version } else { 0 });

@@ -42,8 +42,8 @@ fn rows_in(directory: &Path) -> anyhow::Result<(Vec<String>, Rows)> {
     Ok((texts, all))
 }
 
-/// Copies files, with their metadata, into a new directory. An ingest reads the copies, because it does not know their
-/// paths.
+/// Copies files, with their metadata, into a new directory. An ingest reads the copies, because their paths are new to
+/// it.
 fn copied(paths: &[PathBuf], directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::create_dir(directory)?;
     let copy = |path: &PathBuf| -> anyhow::Result<PathBuf> {

@@ -59,7 +59,7 @@ fn any_logger(is_json: bool, random: &mut Random) -> Logger {
     }
 }
 
-/// A row without its time and text: the values that are equal in text and JSON.
+/// A row without its time and text. The remaining values are equal in the text form and the JSON form of a log.
 fn as_text(row: &Row) -> String {
     let columns =
         ["alloc_id", "task", "event_type", "fails_task", "exit_code", "signal", "start_delay_ns", "kill_timeout_ns"];

@@ -1,6 +1,6 @@
-//! When allocations were last seen, and whether they vanished. The views must give what all documents together show,
-//! or unknown. This must hold for any order of documents, for any split into ingests, and whether or not the presence
-//! is rebuilt from rows in between.
+//! When allocations were last seen, and whether they vanished. The views must give what all documents together show, or
+//! null. This must hold for any order of documents, for any split into ingests, and even if the presence is rebuilt
+//! from rows in between.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;

@@ -57,7 +57,7 @@ fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     }
 }
 
-/// Thread timing decides whether an allocation is already known. It must not change the notes on a document.
+/// Thread timing decides whether an allocation is already known. Thread timing must not change the notes on a document.
 #[test]
 fn unknown_fields_are_counted_in_every_document_that_has_them() {
     let cluster = Cluster::simulate(3, Config::default());

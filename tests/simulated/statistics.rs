@@ -1,8 +1,8 @@
 //! Compares the statistics with the truth. Runs the whole library on files.
 //!
 //! If every event is in view, the statistics are equal to the truth. If Nomad evicted events, each statistic is true or
-//! unknown. Results for all time and per task are verified; the results for periods and groups must be partitions of
-//! these.
+//! unknown. Results for all time and per task are compared with the truth. The counts for periods and groups must add
+//! up to these results.
 
 mod judge;
 mod latency;

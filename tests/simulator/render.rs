@@ -36,8 +36,8 @@ pub struct Shown {
     pub counters: bool,
     /// Whether the times passed through a float.
     pub floats: bool,
-    /// Whether the document looks as if its times passed through a float: the value of `times_rounded`. Known once the
-    /// document is complete (see [`Document::marked`]).
+    /// Whether the document looks as if its times passed through a float. This is the value of `times_rounded`. It is
+    /// known once the document is complete (see [`Document::marked`]).
     pub marked: bool,
     /// Whether the version has resources.
     pub resources: bool,
@@ -73,7 +73,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// The document truncated after some bytes: it shows what was complete by then.
+    /// The document truncated after some bytes. It shows the versions that were complete by then.
     pub fn cut(&self, at: usize) -> Self {
         let at = at.min(self.bytes.len());
         let whole = self.ends.iter().filter(|end| **end <= at).count();
@@ -198,9 +198,9 @@ impl Cluster {
         (out, ends, nodes)
     }
 
-    /// The output of `/v1/event/stream` between two times (the first excluded): every version of every allocation once,
-    /// and a heartbeat at the start and every 30 seconds. One frame per line, unless the style formats them otherwise,
-    /// like `jq`.
+    /// The output of `/v1/event/stream` between two times, without the first of the two. It has every version of every
+    /// allocation once, and a heartbeat at the start and every 30 seconds. There is one frame per line, unless the
+    /// style formats frames differently, as `jq` does.
     pub fn frames(&self, from: i64, to: i64, style: &Style) -> Document {
         let mut objects: Vec<Json> = vec![];
         let (mut shown, mut nodes) = (vec![], vec![]);
@@ -350,8 +350,8 @@ impl Cluster {
         ]))
     }
 
-    /// The files of `nomad operator debug` with a listing at each of these times; files without allocations show
-    /// nothing. `namespace` is the flag of the command: `None` lists `default`, `Some("*")` all.
+    /// The files of `nomad operator debug` with a listing at each of these times. Files without allocations show
+    /// nothing. `namespace` is the flag of the command: `None` lists `default`, and `Some("*")` lists all namespaces.
     pub fn bundle(
         &self,
         moments: &[i64],

@@ -47,8 +47,8 @@ enum Misfortune {
     StoreComes,
 }
 
-/// The faults of twelve minutes, with their times: a kill each minute, three outages of the store of two minutes, and,
-/// if requested, three outages of the agent of 20 s.
+/// The faults of twelve minutes, with their times. There is a kill each minute, and the store is down three times for
+/// two minutes. If requested, the agent is down three times for 20 s.
 fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Duration, Misfortune)> {
     let minute = within / 12;
     let mut at = |minutes: f64| minute.mul_f64(minutes + random.below(1_000) as f64 / 1_500.0);
@@ -68,8 +68,8 @@ fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Durat
 /// Runs a feed through the faults and returns the name of the lake.
 fn live(sandbox: &Sandbox, name: &str, remembered: usize, agent_goes: bool, seed: u64, all: usize) -> String {
     eprintln!("{name}: ALLOCLOG_FEED_SEED={seed}");
-    // The lake is a symbolic link that is switched atomically; its other target is a file, so nothing can be read or
-    // written.
+    // The lake is a symbolic link that is switched atomically. During an outage the link leads to a file, so nothing
+    // can be read or written.
     let point = |to: &str| {
         let link = sandbox.path(&format!("{name}.link"));
         symlink(sandbox.path(to), &link).expect("a link");
@@ -108,7 +108,7 @@ fn live(sandbox: &Sandbox, name: &str, remembered: usize, agent_goes: bool, seed
     export(sandbox, name)
 }
 
-/// Waits until a lake has this many events, or has received none for a while.
+/// Waits until a lake has this many events, or has received no event for a while.
 fn settle(sandbox: &Sandbox, lake: &str, all: usize) {
     let probe = format!("{lake}.probe");
     let (mut before, mut since) = (0, Instant::now());

@@ -85,7 +85,7 @@ fn namespace(a: &Value) -> Value {
 pub fn task_event(a: &Value, key: &EventKey, event: &Value, attempt: Value) -> Row {
     let details = &event["Details"];
     let is = |kind: &str| event["Type"] == kind;
-    // A field that Nomad always writes has a meaning only if it is not 0, or if it applies to the type.
+    // Nomad always writes some fields. Such a field has a meaning only if it is not 0, or if it applies to the type.
     let applies = |name: &str, detail: &str| match event[name].as_i64() {
         Some(n) if n != 0 || is("Terminated") => json!(n),
         _ => json!(details[detail].as_str().and_then(|d| d.parse::<i64>().ok())),

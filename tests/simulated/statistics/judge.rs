@@ -206,7 +206,7 @@ impl<'a> Judge<'a> {
                     continue;
                 };
                 let class = row.text("class").unwrap_or_default();
-                // The event before it may have been a failed health check.
+                // The event before the failure may have been a failed health check.
                 let hides =
                     lived.event.kind == "Terminated" && !is_explained(story, failure.event) && class == "unknown";
                 ensure!(

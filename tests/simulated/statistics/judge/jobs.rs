@@ -133,8 +133,8 @@ impl Judge<'_> {
         claimed
     }
 
-    /// Returns true if an allocation that was told to stop lost events of a task's last run, lacks a task's end, or has
-    /// a task that cannot be judged from its events.
+    /// Returns true if an exit may be out of view. That is so if an allocation was told to stop and, for one of its
+    /// tasks, events of the last run are lost, the end is missing, or the events do not suffice to judge the task.
     fn may_hide_an_exit(&self, number: usize, version: usize) -> bool {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
