@@ -53,7 +53,7 @@ fn modules_import_only_what_is_listed_for_them() {
     for (n, (module, may_import)) in LAYERS.iter().enumerate() {
         let lower: BTreeSet<&str> = LAYERS[..n].iter().map(|(lower, _)| *lower).collect();
         let upward: Vec<_> = may_import.iter().filter(|other| !lower.contains(**other)).collect();
-        assert!(upward.is_empty(), "{module} may import {upward:?}, which do not come before it");
+        assert!(upward.is_empty(), "{module} may import {upward:?}, which do not come before it in the list");
     }
     let layers: BTreeMap<&str, &[&str]> = LAYERS.into_iter().collect();
     for (file, imports) in imports() {

@@ -292,7 +292,11 @@ fn write_errors_on_stderr_are_ignored() {
         assert_eq!(status.expect("an end").code(), Some(3));
         for result in [&["schema"][..], &["man"], &["report", "a.json"], &["query", "coverage", "a.json"]] {
             let status = sandbox.command(result).stdout(full()).status();
-            assert_eq!(status.expect("an end").code(), Some(1), "a result that cannot be written: {result:?}");
+            assert_eq!(
+                status.expect("an end").code(),
+                Some(1),
+                "exit code 1 if the result cannot be written: {result:?}"
+            );
         }
     }
 }

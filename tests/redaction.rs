@@ -136,7 +136,7 @@ fn redacted_texts_match_every_pattern_of_the_views_that_they_matched() {
     let matches = |text: &str, pattern: &str| match (pattern.strip_prefix('%'), pattern.strip_suffix('%')) {
         (Some(_), Some(_)) => text.contains(pattern.trim_matches('%')),
         (None, Some(begin)) => text.starts_with(begin),
-        other => panic!("{pattern}: {other:?} is a form of pattern that this test does not know"),
+        other => panic!("{pattern}: this test does not support this form of pattern: {other:?}"),
     };
     for pattern in &patterns {
         for text in [pattern.replace('%', " db1 "), pattern.trim_matches('%').to_owned()] {
@@ -236,7 +236,7 @@ fn the_same_key_gives_the_same_bytes_and_filters_match_names() {
     let file = fs::metadata(sandbox.path("key")).expect("a key file");
     assert_eq!((file.permissions().mode() & 0o777, file.len()), (0o600, 65));
     assert!(export("b", &["--redact-key", "key"]) == first);
-    assert!(export("c", &[]) != first, "another key");
+    assert!(export("c", &[]) != first, "another key gives other pseudonyms");
     let only = export("d", &["--redact-key", "key", "--job", "crash-*"]);
     assert!(only["restarts.parquet"] != first["restarts.parquet"]);
     let redactor = Redactor::new(fs::read(sandbox.path("key")).expect("a key").trim_ascii());

@@ -83,7 +83,7 @@ fn twins_of_views_agree_with_their_sql_on_random_histories() {
         }
         let checked = ViewStore::of(&[directory.path()]).and_then(|store| {
             let rows = store.rows("timeline")?;
-            assert!(rows.len() > TOGETHER, "the documents were read");
+            assert!(rows.len() > TOGETHER, "the program read the documents");
             let logged = rows.iter().filter(|row| row.text("origin") == Some("log")).count();
             assert!(seed % 2 == 1 || logged > 20, "{logged} events of the log");
             store.check_twins()

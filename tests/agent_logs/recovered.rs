@@ -116,7 +116,7 @@ impl Truth {
             let times = missing.get_mut(&key);
             let place =
                 times.as_ref().and_then(|times| times.iter().position(|e| *e < end && end - e < DELAY + 1_000_000));
-            assert!(place.is_some(), "{key:?} at {at} is invented");
+            assert!(place.is_some(), "no event matches the recovered {key:?} at {at}");
             times.unwrap().remove(place.unwrap());
             right += 1;
         }

@@ -242,7 +242,7 @@ fn several_clients_are_asked_at_a_time_and_named_in_order() {
     assert_eq!(said, (0..CLIENTS).collect::<Vec<_>>(), "{}", ran.err);
     assert_eq!(saved(&sandbox).len(), 36);
     let most = most.load(Ordering::SeqCst);
-    assert!((2..=8).contains(&most), "{most} at a time");
+    assert!((2..=8).contains(&most), "{most} requests at a time");
 }
 
 /// Returns true if a directory has hidden files, such as temporary ones, at any depth.

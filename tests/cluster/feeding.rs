@@ -277,5 +277,5 @@ fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
     thread::sleep(Duration::from_millis(1_200));
     assert!(service.child.try_wait().expect("a child").is_none());
     service.signal("-TERM");
-    assert_eq!(service.child.wait().expect("an end").code(), None, "it ends by the signal");
+    assert_eq!(service.child.wait().expect("an end").code(), None, "the signal ends the program");
 }

@@ -97,7 +97,7 @@ fn a_stream_shows_all_events_including_new_namespaces() {
     assert!(streamed.len() > 1 && streamed.iter().all(|row| row["is_full_listing"] == false));
     assert!(streamed[0]["source"].as_str().expect("a text").ends_with("/v1/event/stream"));
     assert_eq!((&streamed[0]["observed_from"], &streamed[0]["namespace"]), (&"fetched".into(), &"*".into()));
-    assert_eq!(ledger[0]["is_full_listing"], true, "a listing comes first");
+    assert_eq!(ledger[0]["is_full_listing"], true, "the first document is a listing");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn until(agent: &Agent, more: usize) {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    panic!("the agent was not asked");
+    panic!("the program sent no further requests to the agent");
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Nomad {
     fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let began = Instant::now();
         while !is_so() {
-            assert!(began.elapsed() < Duration::from_secs(90), "no {what}; see agent.log");
+            assert!(began.elapsed() < Duration::from_secs(90), "no {what} in time; see agent.log");
             thread::sleep(Duration::from_millis(300));
         }
     }

@@ -136,7 +136,7 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
         let read_only = Lake::open(&path).unwrap();
         assert_eq!(masked(comparable_rows(&read_only)), expected, "format {format}, read");
         assert_eq!(wrong(&read_only), [], "format {format}, before the upgrade");
-        assert_eq!(format_of(&path), u64::from(format), "a reader upgrades nothing");
+        assert_eq!(format_of(&path), u64::from(format), "a reader does not upgrade the lake");
 
         let lake = Lake::open_or_create(&path).unwrap();
         assert_eq!(format_of(&path), u64::from(FORMAT));
@@ -368,7 +368,11 @@ fn remasking_changes_texts_but_no_identity() {
     for document in documents() {
         assert_eq!(ingested(&lake, &document).batch, None, "{}", document.display());
     }
-    assert_eq!(remask::remask(&lake, &mut |_| ()).unwrap(), remask::Remasked::default(), "there is nothing left to do");
+    assert_eq!(
+        remask::remask(&lake, &mut |_| ()).unwrap(),
+        remask::Remasked::default(),
+        "a second remask changes nothing"
+    );
 
     // A week later, a vacuum and a compaction remove the remaining objects.
     super::batches::age(&lake);

@@ -125,7 +125,7 @@ fn a_text_of_fifty_megabytes() {
         let [(_, ItemContent::Allocation(a)), (_, ItemContent::Allocation(b))] = outcome.items.as_slice() else {
             unreachable!("there are two allocations")
         };
-        assert!(a.client_description.as_deref() == Some(&long), "kept as it stands");
+        assert!(a.client_description.as_deref() == Some(&long), "the text is kept unchanged");
         assert_eq!(b.name.as_ref().map(|name| name.len()), Some(25_000_000));
     }
     for text in [
@@ -139,7 +139,7 @@ fn a_text_of_fifty_megabytes() {
     let text = format!(r#"[{{"ID":"a","{long}":1,"ClientStatus":"x"}}]"#);
     for outcome in both(text.as_bytes()) {
         let name = format!("{}…", &long[..100]);
-        assert_eq!((ids(&outcome), outcome.unknown.get(&name)), (vec!["a"], Some(&1)), "a long name is cut");
+        assert_eq!((ids(&outcome), outcome.unknown.get(&name)), (vec!["a"], Some(&1)), "a long name is shortened");
     }
 }
 

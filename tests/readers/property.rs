@@ -147,7 +147,7 @@ pub fn check(bytes: &[u8]) {
         Err(position) => {
             // Byte order marks and record separators between values are not JSON, but they are not damage either.
             let may_be_sound = bytes.contains(&0x1E) || bytes.windows(3).any(|w| w == b"\xEF\xBB\xBF");
-            assert!(may_be_sound || !strict.faults.is_empty(), "strict refuses invalid JSON");
+            assert!(may_be_sound || !strict.faults.is_empty(), "the strict reader refuses invalid JSON");
             // A damaged frame is refused with all its events, so only elements of lists can be compared.
             let sure = |outcome: &Outcome<'_>| -> String {
                 let allocations =
@@ -176,7 +176,11 @@ fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
     for (range, content) in &all.items {
         if matches!(content, ItemContent::Seen(_)) {
             let text = &bytes[range.clone()];
-            assert!(text.starts_with(b"{") && text.ends_with(b"}"), "a whole object: {}", text.escape_ascii());
+            assert!(
+                text.starts_with(b"{") && text.ends_with(b"}"),
+                "a skipped allocation is a whole object: {}",
+                text.escape_ascii()
+            );
         }
     }
 }

@@ -235,7 +235,7 @@ fn a_task_without_its_end_is_not_complete() {
     for chosen in [all.clone(), every(3), every(6), outage] {
         let (complete, wrong) = falsely_complete(&recording, &chosen);
         println!("{} listings: {complete} tasks are complete", chosen.len());
-        assert!(wrong.is_empty(), "{} of {complete} are not: {wrong:?}", wrong.len());
+        assert!(wrong.is_empty(), "{} of {complete} tasks are wrongly reported as complete: {wrong:?}", wrong.len());
     }
 }
 

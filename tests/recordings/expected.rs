@@ -166,7 +166,7 @@ impl Expected {
             for ((key, event), attempt) in events(a, task, state).zip(attempts(state)) {
                 let row = task_event(a, &key, event, attempt);
                 let known = self.events.entry(key).or_insert_with(|| row.clone());
-                assert_eq!(*known, row, "documents that disagree about an event");
+                assert_eq!(*known, row, "the documents disagree about an event");
             }
         }
         for (task, _) in a["AllocatedResources"]["Tasks"].as_object().into_iter().flatten() {

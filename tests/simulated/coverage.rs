@@ -190,7 +190,11 @@ impl<'a> Known<'a> {
             ensure!(row["tail_lost"] == vanished, "tail_lost, not {vanished}: {}", what());
             let complete = row["complete"] == true;
             match truths.get(&task) {
-                None => ensure!(row["events"] == 0 && !complete, "no window, yet {}", what()),
+                None => ensure!(
+                    row["events"] == 0 && !complete,
+                    "a task without a window has events or is complete: {}",
+                    what()
+                ),
                 Some(truth) => {
                     let claimed = ["events", "restarts", "lost_restarts", "begins", "gaps"].map(|name| &row[name]);
                     let true_ones = [
@@ -201,12 +205,24 @@ impl<'a> Known<'a> {
                         json!(truth.gaps),
                     ];
                     ensure!(claimed == true_ones.each_ref(), "{true_ones:?}: {}", what());
-                    ensure!(!complete || !truth.missing || truth.deceptive, "complete with losses: {}", what());
-                    ensure!(!complete || !self.rounded.contains(&task), "complete with rounded times: {}", what());
-                    ensure!(complete || !truth.plain || row["tail_lost"] != false, "not complete: {}", what());
+                    ensure!(
+                        !complete || !truth.missing || truth.deceptive,
+                        "reported as complete despite losses: {}",
+                        what()
+                    );
+                    ensure!(
+                        !complete || !self.rounded.contains(&task),
+                        "reported as complete despite rounded times: {}",
+                        what()
+                    );
+                    ensure!(
+                        complete || !truth.plain || row["tail_lost"] != false,
+                        "not reported as complete: {}",
+                        what()
+                    );
                 }
             }
-            ensure!(tasks.insert(task), "twice: {row:?}");
+            ensure!(tasks.insert(task), "a task occurs twice: {row:?}");
         }
         differ("coverage", &tasks, &self.tasks().into_iter().filter_map(|(id, task)| Some((id, task?))).collect())
     }
@@ -214,7 +230,7 @@ impl<'a> Known<'a> {
     fn check_task_states(&self, rows: &[Row]) -> anyhow::Result<()> {
         let truths = self.truth.states();
         let is: BTreeSet<Vec<String>> = rows.iter().map(|row| state_cells(&|name| row[name].clone())).collect();
-        ensure!(is.len() == rows.len(), "a row twice");
+        ensure!(is.len() == rows.len(), "a row occurs twice");
         let must_be = self.tasks().into_iter().map(|(alloc_id, task)| {
             let latest = self.latest(&alloc_id);
             let named = (alloc_id.clone(), task.clone().unwrap_or_default());

@@ -207,7 +207,7 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
             let precision = row.int("precision_ns").context("a precision")?;
             let times = logged.get(&key).context("an event that was not logged")?;
             let is_line = |logged: &i64| at <= *logged + 700_000 && *logged < at + precision;
-            ensure!(times.iter().any(is_line), "no line of {key:?} at {at}");
+            ensure!(times.iter().any(is_line), "no line of the log has {key:?} at {at}");
             *recovered.entry(key).or_default() += 1;
         }
         for (key, count) in &recovered {

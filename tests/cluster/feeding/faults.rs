@@ -154,7 +154,11 @@ fn a_feed_with_repeated_failures_gives_the_rows_of_one_without() {
     for table in EXACT {
         let (whole, broken) = (rows(&sandbox, &whole, table), rows(&sandbox, &broken, table));
         let (lost, more) = (whole.difference(&broken).count(), broken.difference(&whole).count());
-        assert!(lost + more == 0, "{table}: {lost} of {} are missing, and {more} are too many", whole.len());
+        assert!(
+            lost + more == 0,
+            "{table}: {lost} of {} rows are missing, and there are {more} wrong rows",
+            whole.len()
+        );
     }
 }
 

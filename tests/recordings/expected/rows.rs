@@ -91,7 +91,7 @@ pub fn task_event(a: &Value, key: &EventKey, event: &Value, attempt: Value) -> R
         _ => json!(details[detail].as_str().and_then(|d| d.parse::<i64>().ok())),
     };
     let kill_timeout = event["KillTimeout"].as_i64().filter(|n| *n != 0);
-    assert!(kill_timeout.is_some() == details["kill_timeout"].is_string(), "both spellings are there: {event}");
+    assert!(kill_timeout.is_some() == details["kill_timeout"].is_string(), "not both spellings: {event}");
     let time = event["Time"].as_i64().filter(|ns| *ns > 0);
     let date = time.map(|ns| DateTime::from_timestamp_nanos(ns).date_naive().to_string());
     cells([
