@@ -228,7 +228,7 @@ proptest! {
 
     /// A secret is masked whatever text surrounds it.
     #[test]
-    fn no_surrounding_uncovers_a_password(before in "[ -~é]{0,12}", after in "[ -~é]{0,12}") {
+    fn a_password_is_masked_in_any_surrounding_text(before in "[ -~é]{0,12}", after in "[ -~é]{0,12}") {
         let masked = mask::text(&format!("{before} --password hunter2x {after}")).into_owned();
         prop_assert!(!masked.contains("hunter2x"), "{}", masked);
     }

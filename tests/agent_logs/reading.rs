@@ -93,7 +93,7 @@ fn lines_are_filtered_through_the_allocations_of_a_lake() {
         // Without a filter, lines of allocations that no source lists are kept, too.
         assert!(!query(&[]).err.contains("not selected"));
     }
-    // The listing in the lake gives the same statistics of the job as the listing as files.
+    // The statistics of the job are the same if the listing is a file instead.
     let restarts = |sources: &[&str]| {
         let run = [&["query", "restarts", "--job", "api", "--format", "csv"], sources].concat();
         sandbox.run(&run).exits_with(0).out

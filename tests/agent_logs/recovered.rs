@@ -292,7 +292,7 @@ fn damaged(recording: &Path, damage: Damage, seed: u64) -> tempfile::TempDir {
 
 /// Lost lines, truncated files, another zone, swapped files and a wrong clock must not give a wrong result.
 #[test]
-fn damaged_logs_invent_nothing() {
+fn damaged_logs_give_no_false_result() {
     let Some(recording) = recording() else { return };
     let truth = Truth::of(&recording.join("stream.ndjson.zst"));
     let mut cases = vec![

@@ -66,7 +66,7 @@ impl Service<'_> {
         sandbox.nomad_command(&[], &arguments).stdout(Stdio::null()).stderr(log).spawn().expect("the program starts")
     }
 
-    /// Its stderr so far.
+    /// The program's stderr so far.
     fn said(&self) -> String {
         fs::read_to_string(&self.said).expect("a log")
     }
@@ -97,7 +97,7 @@ impl Service<'_> {
         self.said()
     }
 
-    /// Waits until its stderr contains a text.
+    /// Waits until the program's stderr contains a text.
     fn wait_for(&self, word: &str) {
         let until = Instant::now() + Duration::from_secs(60);
         while !self.said().contains(word) {

@@ -100,7 +100,7 @@ fn a_fault_that_ends_during_the_retries_is_reported_with_its_end() {
 }
 
 #[test]
-fn the_end_of_a_connection_is_reported_in_our_words() {
+fn the_end_of_a_connection_is_reported_without_library_errors() {
     let sandbox = Sandbox::new();
     let ca = pem("ca.pem").to_string_lossy().into_owned();
     let count = Arc::new(AtomicUsize::new(0));

@@ -40,9 +40,9 @@ EVENT = re.compile(r"(?P<kind>[A-Z][A-Za-z ]*?)(?: (?P<exit>-?\d+)(?:/(?P<signal
 def events(text, start=0.0, step=1.0):
     """Events in order, one per step, such as `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
 
-    `Terminated 137/9` has an exit code and a signal, `Terminated 137 oom` is marked as out of memory, `!` marks an event
-    that fails its task. The text after a colon is the reason of a Restart Signaled or a Restarting, the exit message of a Terminated, and the
-    message of any other."""
+    `Terminated 137/9` has an exit code and a signal. `Terminated 137 oom` is marked as out of memory. `!` marks an
+    event that fails its task. The text after a colon is the reason of a Restart Signaled or a Restarting, the exit
+    message of a Terminated, or the message of any other event."""
     made = []
     for number, part in enumerate(re.split(r", (?=[A-Z])", text)):
         parsed = EVENT.fullmatch(part)

@@ -79,7 +79,7 @@ def test_an_allocation_with_unknown_tasks_has_a_row_without_task(ask_one, histor
     assert (row["alloc_id"], row["task"], row["state"], row["attempts_seen"]) == ("a", None, None, 0)
 
 
-def test_that_row_disappears_once_the_tasks_are_known(ask, history):
+def test_the_row_without_task_disappears_once_the_tasks_are_known(ask, history):
     history.state(index=10, task=None, state=None, failed=None, restarts=None)
     history.state(index=20, task="app")
     history.state(index=20, task="log")

@@ -78,20 +78,20 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", list(RECORDED))
 @pytest.mark.skipif(not SHARED.exists(), reason="the recordings are not at hand")
-def test_listings_of_a_recording_claim_nothing_that_its_stream_contradicts(name, tmp_path):
+def test_no_claim_from_a_recording_contradicts_its_stream(name, tmp_path):
     truth = recording.Truth(RECORDED[name]())
     totals = judge(truth, subsets(recording.snapshots(SHARED / name / "snaps.tar.zst"), SUBSETS), tmp_path)
     assert totals["starts.outcome"][0] > 100 and totals["failures.class"][0] > 100
 
 
-def test_listings_of_the_sample_cluster_claim_nothing_that_its_stream_contradicts(tmp_path):
+def test_no_claim_from_the_sample_cluster_contradicts_its_stream(tmp_path):
     truth = recording.Truth(recording.streamed(SAMPLES / "stream.ndjson.zst"))
     documents = sorted((path.name, path.read_bytes()) for path in (SAMPLES / "cluster").glob("2*.json"))
     totals = judge(truth, [documents] + [documents[first::2] for first in (0, 1)], tmp_path)
     assert totals["failures.class"][1] > 10
 
 
-def test_listings_of_the_sample_of_an_old_agent_claim_nothing_that_its_poll_contradicts(tmp_path):
+def test_no_claim_from_the_sample_of_an_old_agent_contradicts_its_poll(tmp_path):
     truth = recording.Truth(recording.polled(pathlib.Path(__file__).with_name("nomad-0.6-poll.ndjson.zst")))
     documents = sorted((path.name, path.read_bytes()) for path in (SAMPLES / "nomad-0.6" / "agent").glob("*.json"))
     totals = judge(truth, [documents] + [documents[first::2] for first in (0, 1)], tmp_path)

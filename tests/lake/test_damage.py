@@ -247,7 +247,7 @@ def rotated(*paths):
     [["sightings", "task_state_history"], ["task_events", "snapshots", "task_events"]],
     ids=["two", "three"],
 )
-def test_swapped_files_of_two_tables_are_found_and_put_right(lake, growing, truths, tables):
+def test_swapped_files_of_two_tables_are_found_and_repaired(lake, growing, truths, tables):
     there, _ = lake.data_files()
     live = {table: [path for path in data_files(lake, table) if name_of(lake, path) in there] for table in set(tables)}
     swapped = [live[table].pop() for table in tables]

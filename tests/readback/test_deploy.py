@@ -224,7 +224,7 @@ def test_the_documents_name_every_metric(program, cluster, tmp_path):
     assert metrics(program, cluster, tmp_path).keys() == set(re.findall(r"`(alloclog_\w+)`", text))
 
 
-def test_the_messages_that_are_explained_are_the_programs_own():
+def test_the_explained_messages_exist_in_the_program():
     text = (ROOT / "docs" / "operations.md").read_text()
     rows = [row.split("|")[1] for row in text[text.index("## What went wrong") :].splitlines() if row.startswith("| `")]
     messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]

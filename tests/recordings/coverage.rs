@@ -181,7 +181,7 @@ fn the_stream_is_complete_for_every_task() {
 }
 
 #[test]
-fn allocations_that_vanished_alive_miss_their_last_events() {
+fn allocations_that_vanished_while_live_lack_their_last_events() {
     let Some(recording) = recording() else { return };
     // Two full listings. The second one is dated an hour after its real time, so it is in a later hour than the first.
     let all = snapshots(&recording);

@@ -169,7 +169,7 @@ fn bundle_in_either_layout_gives_the_same_rows() {
     for taken in [&new, &old] {
         let listings: Vec<&Row> =
             taken.table(Table::Snapshots).iter().filter(|row| row["is_full_listing"] == true).collect();
-        // The flags of the bundle name no namespace, because NOMAD_NAMESPACE did.
+        // The flags of the bundle name no namespace, because NOMAD_NAMESPACE named it.
         assert!(listings.len() == 3 && listings.iter().all(|row| row["namespace"] == "default"));
         assert_eq!(taken.summary.allocations, 35);
     }

@@ -1,4 +1,5 @@
-//! An ingest does not read a file again if the lake has all of its rows. The lake must be as if the file had been read.
+//! An ingest does not read a file again if the lake has all of its rows. The lake must have the same rows as if the
+//! file had been read.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -144,7 +144,7 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
 }
 
 #[test]
-fn logs_recover_what_no_document_shows_and_invent_nothing() {
+fn logs_recover_only_real_events_that_no_document_shows() {
     for_all(20, cases(4), |case| {
         let cluster = case.cluster();
         let snapshots = case.documents(&cluster);

@@ -37,7 +37,7 @@ struct Allocation {
     id: String,
     namespace: &'static str,
     versions: Vec<Version>,
-    /// When the servers collect the allocation.
+    /// When the servers garbage-collect the allocation.
     gone: i64,
     /// A full listing that lacks the allocation although it exists. This occurs if a cluster is restored to an
     /// earlier state for some time.

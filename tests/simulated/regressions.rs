@@ -36,7 +36,7 @@ fn check_in_both_orders(cluster: &Cluster, first: &Document, second: &Document) 
 
 /// A payload without its event has the same bytes as in the event, but it is another kind of source.
 #[test]
-fn an_allocation_taken_out_of_its_stream_is_a_row_of_its_own_in_any_order() {
+fn an_allocation_extracted_from_its_stream_has_its_own_row_in_any_order() {
     let cluster = Cluster::simulate(1, Config::default());
     let style = Style::list(1);
     let (from, to) = (START, cluster.end());

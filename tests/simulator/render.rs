@@ -227,7 +227,7 @@ impl Cluster {
         self.streamed(to, &objects, shown, nodes, style, "stream")
     }
 
-    /// The same events without frames, one per line, like tools that split the stream.
+    /// The same events without frames, one per line, as written by tools that split the stream.
     pub fn bare_events(&self, from: i64, to: i64, style: &Style) -> Document {
         let (mut objects, mut shown) = (vec![], vec![]);
         for (one, payload) in self.stream(from, to, style, Form::Streamed).into_iter().flat_map(|(_, frame)| frame) {

@@ -33,7 +33,7 @@ pub fn events<'v>(
     })
 }
 
-/// Restarts + 1 − the Restarting events at or after each event of a window.
+/// The attempt of each event of a window: Restarts + 1 − the number of Restarting events at or after the event.
 pub fn attempts(state: &Value) -> Vec<Value> {
     let kinds: Vec<&str> =
         state["Events"].as_array().into_iter().flatten().map(|e| e["Type"].as_str().unwrap_or("")).collect();

@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// The stories of each group of tasks.
+    /// The outcomes of the tasks in each group.
     fn groups_of_stories(&self) -> anyhow::Result<Vec<(Vec<String>, Vec<&TaskOutcome<'a>>)>> {
         let mut groups: BTreeMap<Vec<String>, Vec<&TaskOutcome<'a>>> = BTreeMap::new();
         for row in self.answers.rows("task_states")? {
@@ -378,7 +378,8 @@ impl<'a> Judge<'a> {
             self.count(format!("{} {age}", if claimed.is_some() { "loops" } else { "no loops" }));
             let story = &self.stories[&key];
             let Some(row) = rows.get(&key).map(|rows| &rows[0]).filter(|_| story.is_whole()) else { continue };
-            // First and last by the client's clock, which may have been set back in between.
+            // The first and the last restart are determined by the client's clock, which may have been set back in
+            // between.
             recent.sort_unstable();
             ensure!(row.int("since_at_ns") == recent.first().copied(), "since_at_ns is wrong: {row:?}");
             let period = recent.first().zip(recent.last()).filter(|_| recent.len() > 1);
@@ -453,7 +454,7 @@ pub fn group(row: &Row) -> Vec<String> {
     ["region", "namespace", "job_id", "task_group", "task"].map(|name| row.get(name).to_string()).to_vec()
 }
 
-/// A story, event by event, with the events out of view in brackets.
+/// Formats the outcome of a task event by event, with the events out of view in brackets.
 fn tell(story: &TaskOutcome<'_>) -> String {
     let line = |(lived, seen): (&crate::simulator::Lived, &bool)| {
         let e = &lived.event;
