@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 class ClickHouse:
-    """A new database with the tables and views of these statements, every view computed."""
+    """A new database with the tables and views of these statements. Every view is computed."""
 
     def __init__(self, statements, within):
         self.session = chdb.session.Session()

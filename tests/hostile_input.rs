@@ -94,7 +94,7 @@ fn damage_in_ignored_fields_is_reported() {
         let ran = sandbox.export(&["a.json", "-o", "out", "--force", "--table", "allocations"]).exits_with(3);
         ran.stderr_has(&format!("[0]{path}")).stderr_has("1 allocation,");
     }
-    // Old Nomad versions write such values for missing numbers; they are harmless.
+    // Old Nomad versions write such values for missing numbers. These values are accepted.
     sandbox.file("a.json", r#"[{"ID":"a","Metrics":{"Scores":{"n":-Inf}},"ClientStatus":"x"}]"#);
     sandbox.export(&["a.json", "-o", "out", "--force"]).exits_with(0);
 }
@@ -122,7 +122,8 @@ fn globs_match_characters() {
     sandbox.export(&["d/t[", "-o", "x"]).exits_with(2).stderr_has("as a glob: has a [ without a ]");
 }
 
-/// Masking takes time linear in the length of a message: for four times the length, four times as long, not sixteen.
+/// Masking takes time linear in the length of a message. Four times the length takes four times as long, not sixteen
+/// times.
 #[test]
 fn masking_time_is_linear_in_the_message_length() {
     let sandbox = Sandbox::new();

@@ -1,5 +1,5 @@
-//! Lakes, tested in this process: whether the parts of the program work together. tests/lake and the directories next
-//! to it test kills, other engines and buckets with the whole program.
+//! Tests of lakes within this process. They show whether the parts of the program work together. tests/lake and the
+//! directories next to it test kills, other engines and buckets with the whole program.
 
 mod batches;
 mod format;

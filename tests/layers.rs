@@ -1,11 +1,11 @@
-//! The order of the modules. Each module imports only the modules listed for it, and these come before it, so the
-//! imports cannot form a circle. docs/design.md describes the purpose of each module.
+//! The order of the modules. Each module imports only the modules listed for it. These modules come before it in the
+//! list, so the imports cannot form a circle. docs/design.md describes the purpose of each module.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// From the lowest module to the highest: the name, and the modules that it may import.
+/// The modules from the lowest to the highest: the name, and the modules that this module may import.
 const LAYERS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("glob", &["error"]),
@@ -53,7 +53,7 @@ fn modules_import_only_what_is_listed_for_them() {
     for (n, (module, may_import)) in LAYERS.iter().enumerate() {
         let lower: BTreeSet<&str> = LAYERS[..n].iter().map(|(lower, _)| *lower).collect();
         let upward: Vec<_> = may_import.iter().filter(|other| !lower.contains(**other)).collect();
-        assert!(upward.is_empty(), "{module} may import {upward:?}, which do not come before it");
+        assert!(upward.is_empty(), "{module} may import {upward:?}, which do not come before it in the list");
     }
     let layers: BTreeMap<&str, &[&str]> = LAYERS.into_iter().collect();
     for (file, imports) in imports() {
@@ -82,7 +82,7 @@ fn no_files_import_each_other_in_a_circle() {
             targets.remove(&done);
         }
     }
-    assert!(imports.is_empty(), "in a circle, or above one: {imports:#?}");
+    assert!(imports.is_empty(), "these files import each other in a circle, or import such files: {imports:#?}");
 }
 
 #[test]

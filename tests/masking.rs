@@ -97,7 +97,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("password\u{3000}=\u{a0}hunter2", "password\u{3000}=\u{a0}***"),
     ("run\u{a0}--token\u{a0}--password\u{a0}hunter2", "run\u{a0}--token\u{a0}--password\u{a0}***"),
     ("curl\u{a0}-u\u{a0}user:pw https://h", "curl\u{a0}-u\u{a0}user:*** https://h"),
-    // The first secret ends with a word after which a token is kept, but this word is itself masked.
+    // After `unexpected`, a token is normally kept. Here the word belongs to the password, so the token is masked.
     ("password=hunter2unexpected token: \"}\"", "password=*** token: \"***\""),
 ];
 
@@ -228,7 +228,7 @@ proptest! {
 
     /// A secret is masked whatever text surrounds it.
     #[test]
-    fn no_surrounding_uncovers_a_password(before in "[ -~é]{0,12}", after in "[ -~é]{0,12}") {
+    fn a_password_is_masked_in_any_surrounding_text(before in "[ -~é]{0,12}", after in "[ -~é]{0,12}") {
         let masked = mask::text(&format!("{before} --password hunter2x {after}")).into_owned();
         prop_assert!(!masked.contains("hunter2x"), "{}", masked);
     }

@@ -36,7 +36,7 @@ fn texts_of_documents_are_escaped_in_pages() {
 }
 
 #[test]
-fn a_page_explains_its_words_and_says_what_it_leaves_out() {
+fn a_page_explains_its_terms_and_what_it_leaves_out() {
     let sandbox = Sandbox::new();
     let cluster = sample("cluster");
     let page = |flags: &[&str]| {

@@ -49,8 +49,8 @@ fn the_same_input_gives_the_same_bytes_in_every_format() {
     }
 }
 
-/// Edited and damaged copies of a document show known versions: whether a copy is read or skipped must not depend on
-/// thread timing. There are more copies than can be in flight at a time.
+/// Edited and damaged copies of a document show known versions. Thread timing must not decide whether a copy is read or
+/// skipped. There are more copies than can be in flight at a time.
 #[test]
 fn changed_copies_give_the_same_bytes_on_every_run() {
     let sandbox = Sandbox::new();
@@ -292,7 +292,11 @@ fn write_errors_on_stderr_are_ignored() {
         assert_eq!(status.expect("an end").code(), Some(3));
         for result in [&["schema"][..], &["man"], &["report", "a.json"], &["query", "coverage", "a.json"]] {
             let status = sandbox.command(result).stdout(full()).status();
-            assert_eq!(status.expect("an end").code(), Some(1), "a result that cannot be written: {result:?}");
+            assert_eq!(
+                status.expect("an end").code(),
+                Some(1),
+                "exit code 1 if the result cannot be written: {result:?}"
+            );
         }
     }
 }

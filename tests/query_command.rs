@@ -15,7 +15,7 @@ fn a_name_prints_a_table_in_every_format() {
             let flags = ["-o", "out", "--format", other, "--table", name, "--force", "-q"];
             sandbox.export(&[&[cluster.as_str()], &flags[..]].concat()).exits_with(0);
             let (asked, exported) = (fs::read(sandbox.path(&file)), fs::read(sandbox.path("out").join(&file)));
-            // Parquet and Arrow files are only compared byte by byte; their bytes include the types.
+            // Parquet and Arrow files are compared only byte by byte. Their bytes include the types.
             assert!(asked.expect("a file") == exported.expect("a file"), "{file}");
         }
     }
@@ -70,7 +70,7 @@ fn a_mistake_gets_the_columns_and_a_suggestion() {
 }
 
 #[test]
-fn unsupported_queries_are_refused_with_one_that_runs() {
+fn unsupported_queries_are_refused_and_a_query_that_runs_is_suggested() {
     let sandbox = Sandbox::new();
     sandbox.file("a.json", allocation("a", "n", "j"));
     let ask = |query: &str| sandbox.run(&["query", query, "a.json", "-q", "--format", "csv"]);
@@ -138,8 +138,8 @@ fn a_query_reads_registered_tables_only() {
     listener.set_nonblocking(true).expect("a socket");
     let url = format!("http://{}/x.parquet", listener.local_addr().expect("an address"));
     let file = sandbox.path("secret.parquet");
-    // The engine once read the name of a common table expression as a function: it opened the file and requested the
-    // URL.
+    // The engine once treated the name of a common table expression as a function. It then opened the file or requested
+    // the URL.
     for place in [file.to_str().expect("a path"), "secret.parquet", "fifo", &url] {
         for name in ["read_parquet", "read_csv", "read_ipc", "read_json", "scan_parquet"] {
             let sql = format!("WITH {name} AS (SELECT 1 AS a) SELECT * FROM {name}('{place}')");
@@ -151,7 +151,7 @@ fn a_query_reads_registered_tables_only() {
         let sql = format!("SELECT * FROM '{place}'");
         sandbox.run(&["query", &sql, "a.json", "-q"]).exits_with(2).stderr_has("there is no table");
     }
-    assert!(listener.accept().is_err(), "the address was asked");
+    assert!(listener.accept().is_err(), "the program connected to the address");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Recordings of real agents. The event stream is the truth to which the list snapshots are compared.
 //!
-//! `samples/` is always available. It was cut from a recording, which is searched in the directory
-//! ALLOCLOG_RECORDINGS, or else in `../shared/recordings/nomad-2.0` next to the repository. Tests that need the
-//! recording print that they were skipped if it is not found.
+//! `samples/` is always available. It was cut from a recording. ALLOCLOG_RECORDINGS names the directory of this
+//! recording; the default is `../shared/recordings/nomad-2.0` next to the repository. If the recording is missing,
+//! tests that need it print that they were skipped.
 //!
 //! Every cell that the program produces for a document is compared with an expected cell. [`expected`] derives that
 //! cell from the same bytes with serde_json, without the program's code.
@@ -34,7 +34,7 @@ fn sample(name: &str) -> PathBuf {
     root().join("samples").join(name)
 }
 
-/// The recording of Nomad 2.0.5. If it is missing, prints that the test was skipped. This is written directly to
+/// The recording of Nomad 2.0.5. If it is missing, prints that the test was skipped. The message is written directly to
 /// stderr, because the test harness captures output.
 pub fn recording() -> Option<PathBuf> {
     let named = env::var_os("ALLOCLOG_RECORDINGS").map(PathBuf::from);

@@ -24,7 +24,7 @@ enum Holds {
     Name(NameKind),
     AllocationName,
     Id,
-    /// A free text. It is replaced, but null and an empty text stay.
+    /// A free text. A redaction replaces the text, but keeps null and an empty text.
     FreeText,
     /// A word that Nomad or the view uses.
     Word,
@@ -124,7 +124,8 @@ fn redacted_texts_match_every_pattern_of_the_views_that_they_matched() {
             .map(|found| found.expect("a pattern"))
         {
             let column = before.rsplit('.').next().unwrap_or_default();
-            // The word before LIKE is the column; in `NOT LIKE`, it is NOT. Patterns after NOT LIKE are not checked.
+            // The word before LIKE is the column, or NOT in the case of `NOT LIKE`. Patterns after NOT LIKE are not
+            // checked.
             if !["job_id", "details", "NOT"].contains(&column) {
                 assert!(is_free_text(column), "{column} LIKE '{pattern}'");
                 patterns.insert(pattern.to_owned());
@@ -135,7 +136,7 @@ fn redacted_texts_match_every_pattern_of_the_views_that_they_matched() {
     let matches = |text: &str, pattern: &str| match (pattern.strip_prefix('%'), pattern.strip_suffix('%')) {
         (Some(_), Some(_)) => text.contains(pattern.trim_matches('%')),
         (None, Some(begin)) => text.starts_with(begin),
-        other => panic!("{pattern}: {other:?} is a form of pattern that this test does not know"),
+        other => panic!("{pattern}: this test does not support this form of pattern: {other:?}"),
     };
     for pattern in &patterns {
         for text in [pattern.replace('%', " db1 "), pattern.trim_matches('%').to_owned()] {
@@ -207,7 +208,8 @@ fn no_name_id_or_text_leaves() {
             .iter()
             .fold(text.clone(), |text, word| text.replace(word, ""));
         for secret in &secrets {
-            // A short name also occurs inside of words. Where it is a complete value, it is in quotes or in a cell.
+            // A short name also occurs inside of words. A short name that is a complete value is in quotes or in a
+            // cell.
             let parts = if secret.len() >= 10 {
                 vec![secret.clone()]
             } else {
@@ -234,7 +236,7 @@ fn the_same_key_gives_the_same_bytes_and_filters_match_names() {
     let file = fs::metadata(sandbox.path("key")).expect("a key file");
     assert_eq!((file.permissions().mode() & 0o777, file.len()), (0o600, 65));
     assert!(export("b", &["--redact-key", "key"]) == first);
-    assert!(export("c", &[]) != first, "another key");
+    assert!(export("c", &[]) != first, "another key gives other pseudonyms");
     let only = export("d", &["--redact-key", "key", "--job", "crash-*"]);
     assert!(only["restarts.parquet"] != first["restarts.parquet"]);
     let redactor = Redactor::new(fs::read(sandbox.path("key")).expect("a key").trim_ascii());

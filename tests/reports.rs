@@ -80,7 +80,7 @@ fn the_commands_that_a_report_suggests_run() {
     let sandbox = Sandbox::new();
     let text = in_the_repository(&sandbox, &["report", "samples/cluster", "-q", "--since", "24h"], 200).out;
     let commands: Vec<&str> = text.lines().filter_map(|line| line.trim().strip_prefix("→ alloclog ")).collect();
-    assert_eq!(commands.len(), 7, "one for each section:\n{text}");
+    assert_eq!(commands.len(), 7, "one command for each section:\n{text}");
     for command in commands {
         let words: Vec<&str> = command.split(' ').collect();
         let shown = in_the_repository(&sandbox, &[&words[..], &["-q"]].concat(), 100).out;
@@ -205,7 +205,7 @@ fn a_condition_that_holds_exits_with_4_and_names_its_rows() {
     let report = |condition: &str| sandbox.run(&["report", &cluster, "-q", "--fail-if", condition]);
     let ran = report("restarts.restarts > 0").exits_with(4).stderr_has("--fail-if 'restarts.restarts > 0' holds for ");
     assert!(ran.err.contains("job_id") && ran.err.contains("restarts "), "{}", ran.err);
-    assert!(ran.out.starts_with("alloclog report\n"), "the report is written all the same");
+    assert!(ran.out.starts_with("alloclog report\n"), "the report is written nevertheless");
     report("restarts.restarts > 1000000").exits_with(0);
     report("start_latency.p95_seconds > 1e9 and start_latency.tasks >= 20").exits_with(0);
     report("reschedules.recovery_seconds < 0").exits_with(0);

@@ -99,7 +99,7 @@ fn a_packed_bundle_uses_its_flags_even_if_they_come_last() {
     // A zip has an index of its files, also when it is read from a pipe.
     read_piped(&sandbox, &zip(&members)).exits_with(0);
     assert_eq!(covered(&sandbox), prod);
-    // A tar has no index, so nothing is assumed.
+    // A tar has no index, so the program does not assume a namespace.
     read_piped(&sandbox, &tar(&members))
         .exits_with(0)
         .stderr_has("it does not count as a full listing: give the archive as a file");
@@ -422,7 +422,7 @@ fn a_listing_truncated_at_a_line_by_its_tar_is_not_full() {
     sandbox.file("cut.tar", &bytes[..begin + lines[0].len()]);
     read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3).stderr_has("the archive ends within this file");
     assert_eq!((covered(&sandbox), allocations(&sandbox)), (vec![None], vec!["a".to_owned()]));
-    // A complete listing is a full listing, wherever the archive ends after it.
+    // A complete listing is a full listing, even if the archive ends after it too early.
     sandbox.file("cut.tar", &bytes[..begin + listing.len()]);
     read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3);
     assert_eq!(covered(&sandbox), [Some("*".to_owned())]);

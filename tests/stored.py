@@ -27,8 +27,9 @@ def schema():
 
 
 STORED = list(schema())
-# Tables that are equal in an export of documents and in a lake of them, in any order. A lake knows less about absences
-# than a run that reads all documents at once; tests/lake/test_presence.py compares the resulting views.
+# Tables that are equal in an export of documents and in a lake of the same documents, in any order. A lake has less
+# information on absences than a run that reads all documents at once. tests/lake/test_presence.py compares the views
+# that use absences.
 OF_DOCUMENTS = [table for table in STORED if table != "absences"]
 # Columns that depend on the batch or run in which a row arrived.
 OF_ARRIVAL = ["snapshot_id", "ingested_at", "ingested_at_ns"]

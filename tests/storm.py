@@ -21,7 +21,7 @@ import threading
 
 KILLS = int(os.environ.get("ALLOCLOG_KILLS", "300"))
 STEP = 1 if KILLS >= 1000 else 3
-# A third of the kills is for sequential writers, and a third for each of these numbers of concurrent writers.
+# A third of the kills is for sequential writers. Each of these numbers of concurrent writers gets a third, too.
 WRITERS = [2, 8]
 KILLS_OF_TEST = min(100, math.ceil(KILLS / 3))
 SEEDS = range(math.ceil(KILLS / 3 / KILLS_OF_TEST))
@@ -54,7 +54,7 @@ class Storm:
         self.failed = []
 
     def killed(self, child, after):
-        """Like `was_killed`, and counts."""
+        """Like `was_killed`; also counts the kills."""
         killed = was_killed(child, after)
         with self.lock:
             self.kills += killed
@@ -65,15 +65,15 @@ class Storm:
         with self.lock:
             documents = chance.sample(self.due, min(len(self.due), chance.choice([1, 1, 2])))
             after = chance.uniform(0, self.within)
-            assert self.kills < 100 * len(self.documents), "they do not get on"
+            assert self.kills < 100 * len(self.documents), "the writers make no progress"
         if not documents:
             return
         # Half of the writers share a machine.
         machine = number if number % 2 else 0
         killed = self.killed(self.start(machine, "ingest", "-q", *documents, "--lake", self.lake), after)
         with self.lock:
-            # Adjusts the limit so that four of five ingests are killed, whatever the speed and load of the machine. Kills then
-            # happen at all stages of an ingest, and rarely when there is nothing new.
+            # Adjusts the limit so that four of five ingests are killed, independently of the speed and load of the
+            # machine. Kills then happen at all stages of an ingest, and rarely when there is nothing new.
             self.within *= 1.1 if killed else 1.1**-4
             if not killed:
                 self.due = [document for document in self.due if document not in documents]

@@ -1,4 +1,4 @@
-//! One integration binary: each additional one would link polars again.
+//! There is one integration binary, because each additional one would link polars again.
 
 // Failing tests panic, including in helpers outside of `#[test]` functions.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]

@@ -116,7 +116,10 @@ fn every_event_of_the_tables_is_in_one_timeline_and_every_lost_restart_in_a_gap(
         for allocation in rows(&story["allocations"]) {
             for task in rows(&allocation["tasks"]) {
                 let numbers = rows(&task["events"]).iter().map(|event| event["event_no"].as_i64().expect("a number"));
-                assert!(numbers.eq(1..=rows(&task["events"]).len() as i64), "{name}: out of order");
+                assert!(
+                    numbers.eq(1..=rows(&task["events"]).len() as i64),
+                    "{name}: the event numbers are out of order"
+                );
                 let key = [allocation["allocation"]["alloc_id"].to_string(), task["task"].to_string()];
                 let expected = lost.get(&key).and_then(|lost| lost.as_i64());
                 let in_gaps: i64 = rows(&task["gaps"]).iter().filter_map(|gap| gap["lost_restarts"].as_i64()).sum();
@@ -235,7 +238,7 @@ fn texts_of_documents_are_escaped_and_lines_fit() {
     let text = sandbox.run(&["timeline", "a", "a.json", "-q"]).exits_with(0).out;
     assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']) && text.contains("<script>\\n|x"), "{text}");
     assert!(text.lines().all(|line| console::measure_text_width(line) <= 100), "{text}");
-    assert!(text.replace([' ', '\n'], "").contains(&long), "nothing is cut");
+    assert!(text.replace([' ', '\n'], "").contains(&long), "long names are not shortened");
     let markdown = sandbox.run(&["timeline", "a", "a.json", "-q", "--format", "markdown"]).exits_with(0).out;
     assert!(!markdown.contains("<img") && !markdown.contains("<script>") && !markdown.contains("<b>"), "{markdown}");
     let colours = sandbox.run(&["timeline", "a", "a.json", "-q", "--color", "always"]).exits_with(0).out;

@@ -1,8 +1,8 @@
-//! Views with a native twin give the same rows as their SQL. So do all views that read them.
+//! Views with a native twin give the same rows as their SQL. All views that read such a view give the same rows, too.
 //!
-//! In the random histories, tasks behave as in no real cluster: any type follows any other; times are equal, decrease
-//! or are missing; counters decrease or are missing; some documents passed through a float; and a log contains some
-//! of the events. `ALLOCLOG_CASES=40` tries 10,000 histories:
+//! In the random histories, tasks behave as in no real cluster. Any event type follows any other. Times are equal,
+//! decrease or are missing. Counters decrease or are missing. Some documents passed through a float, and a log contains
+//! some of the events. `ALLOCLOG_CASES=40` tries 10,000 histories:
 //!
 //!     ALLOCLOG_CASES=40 cargo test --release --test tests twins
 
@@ -83,7 +83,7 @@ fn twins_of_views_agree_with_their_sql_on_random_histories() {
         }
         let checked = ViewStore::of(&[directory.path()]).and_then(|store| {
             let rows = store.rows("timeline")?;
-            assert!(rows.len() > TOGETHER, "the documents were read");
+            assert!(rows.len() > TOGETHER, "the program read the documents");
             let logged = rows.iter().filter(|row| row.text("origin") == Some("log")).count();
             assert!(seed % 2 == 1 || logged > 20, "{logged} events of the log");
             store.check_twins()

@@ -1,5 +1,5 @@
-//! Agents whose clocks are wrong, or are set while they run: a client stamps its events and the lines of its log by the
-//! same clock, so both are wrong alike.
+//! Agents whose clocks are wrong, or are set while they run. A client stamps its events and the lines of its log by the
+//! same clock, so both have the same error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use super::recovered::{Truth, shifted, snapshots, sum};
 use crate::recordings::{recording, unpacked};
 use crate::view_store::ViewStore;
 
-/// How many milliseconds the clock of a client is ahead at the time `HH:MM:SS`. The clock of client1 is always ahead;
-/// that of client2 is set forward, and that of client3 is set back.
+/// How many milliseconds the clock of a client is ahead at the time `HH:MM:SS`. The clock of client1 is always ahead.
+/// The clock of client2 is set forward, and the clock of client3 is set back.
 fn ahead(client: &str, clock: &str) -> i64 {
     match client {
         "client1" => 90_000,
@@ -91,7 +91,8 @@ fn clocks_that_are_wrong_or_are_set_change_no_event() {
     };
     let stream = zstd::decode_all(&*fs::read(recording.join("stream.ndjson.zst")).unwrap()).unwrap();
     let mut truth = Truth::of(&write("stream.ndjson", &String::from_utf8(stream).unwrap()));
-    // By their wrong clocks, some clients write lines after the last event of the stream.
+    // The clocks of the clients differ by up to 100 s. So lines of one client may be later than the last event of the
+    // stream.
     truth.last_ns -= 100_000_000_000;
     let last_ns = truth.last_ns;
     truth.events.values_mut().for_each(|times| times.retain(|at| *at <= last_ns));

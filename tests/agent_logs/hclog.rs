@@ -29,7 +29,7 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// The line of an event, or its lines.
+    /// Formats an event as a line, or as several lines if a value has several.
     pub fn line(&self, line: &Line) -> String {
         let written = if self.is_json { self.json(line) } else { self.text(line) };
         let (prefix, is_everywhere) = self.prefix;

@@ -41,7 +41,7 @@ fn logs_change_no_other_table_and_their_order_changes_no_view() {
 }
 
 #[test]
-fn a_log_alone_is_a_source_of_what_it_tells_only() {
+fn a_log_alone_gives_only_its_own_events() {
     let sandbox = Sandbox::new();
     let logs = sample("logs");
     let done = sandbox.export(&[&logs, "-o", "out", "--table", "log_events,recovered_events"]).exits_with(0);
@@ -73,8 +73,8 @@ fn lines_are_filtered_through_their_allocation() {
     }
 }
 
-/// The listing is in a lake, and the logs are files. The allocations of the lake count as listed, whichever source
-/// comes first.
+/// The listing is in a lake, and the logs are files. The allocations of the lake count as listed, no matter which
+/// source is named first.
 #[test]
 fn lines_are_filtered_through_the_allocations_of_a_lake() {
     let sandbox = Sandbox::new();
@@ -90,10 +90,10 @@ fn lines_are_filtered_through_the_allocations_of_a_lake() {
         done.stderr_has("84 lines of logs: 62 new, 22 of allocations that are not listed or not selected");
         assert_eq!(query(&["--job", "nothing"]).out.replace('\r', ""), "alloc_id,n\n");
         assert_eq!(query(&["--job", "api", "--prefix", "00"]).out.replace('\r', ""), "alloc_id,n\n");
-        // Without a filter, lines of allocations that nothing lists are kept, too.
+        // Without a filter, lines of allocations that no source lists are kept, too.
         assert!(!query(&[]).err.contains("not selected"));
     }
-    // The statistics of the job are those of its documents.
+    // The statistics of the job are the same if the listing is a file instead.
     let restarts = |sources: &[&str]| {
         let run = [&["query", "restarts", "--job", "api", "--format", "csv"], sources].concat();
         sandbox.run(&run).exits_with(0).out
@@ -101,7 +101,7 @@ fn lines_are_filtered_through_the_allocations_of_a_lake() {
     assert_eq!(restarts(&["lake", &logs]), restarts(&[&cluster, &logs]));
 }
 
-/// Logs are often ingested after the listings, alone: the lake that they are added to shows their allocations.
+/// Logs are often ingested alone, after the listings. Then the lake to which they are added shows their allocations.
 #[test]
 fn ingested_lines_are_filtered_through_the_allocations_of_their_lake() {
     let sandbox = Sandbox::new();
@@ -117,7 +117,7 @@ fn ingested_lines_are_filtered_through_the_allocations_of_their_lake() {
     let done = sandbox.run(&["ingest", &logs, "--lake", "lake", "--namespace", "default"]).exits_with(0);
     done.stderr_has("84 lines of logs: 11 new, 73 of allocations that are not listed or not selected");
     assert_eq!(lines("lake"), "alloc_id,n\n7396ffa1-0bb0-9311-e79f-b99f57fbeec8,11\n");
-    // A listing beside the logs changes nothing.
+    // With a listing in the same ingest, the rows are the same.
     sandbox.run(&["ingest", &cluster, &logs, "--lake", "both", "--namespace", "default"]).exits_with(0);
     assert_eq!(lines("lake"), lines("both"));
     // A lake without a listing shows no allocation.
@@ -126,7 +126,7 @@ fn ingested_lines_are_filtered_through_the_allocations_of_their_lake() {
 }
 
 #[test]
-fn a_report_shows_apart_what_logs_tell_of_unlisted_allocations() {
+fn a_report_shows_log_events_of_unlisted_allocations_separately() {
     let sandbox = Sandbox::new();
     let cluster = sample("cluster");
     let log = line(1, "Received", "Task received by client") + &line(2, "Started", "Task started by client");
@@ -162,7 +162,7 @@ fn a_report_shows_apart_what_logs_tell_of_unlisted_allocations() {
 }
 
 #[test]
-fn a_torn_line_costs_itself_and_is_reported_with_its_place() {
+fn only_a_torn_line_is_lost_and_its_byte_and_line_are_reported() {
     let sandbox = Sandbox::new();
     let first = line(1, "Received", "Task received by client");
     let torn = &line(2, "Started", "Task started by client")[..120];
@@ -209,7 +209,7 @@ fn the_content_decides_what_a_log_is() {
         ("server.log", "is the log of an agent without task events"),
     ];
     assert_eq!(skipped, expected.map(|(name, why)| (name.to_owned(), why.to_owned())).into());
-    // The same line in another text log gives no second row, wherever the line is.
+    // The five logs repeat one text line and one JSON line. Each of the two lines gives one row, wherever it is found.
     let forms: BTreeSet<_> = taken.table(Table::LogEvents).iter().map(|row| row["form"].to_string()).collect();
     assert_eq!((taken.table(Table::LogEvents).len(), forms.len()), (2, 2));
 }

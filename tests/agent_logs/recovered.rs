@@ -83,9 +83,9 @@ impl Truth {
         Truth { events, last_ns, failures: failures(&store), causes: causes(&store), started: outcomes(&store) }
     }
 
-    /// For the listed allocations, returns three numbers of events: those that the sources show, those that only the
-    /// logs recover, and all. Panics if a recovered event is not one of the missing events with its time, or if a
-    /// history is reported as complete and is not.
+    /// Returns three numbers of events of the listed allocations: events that the sources show, events that only the
+    /// logs recover, and all events. Panics if a recovered event does not match a missing event at its time, or if an
+    /// incomplete history is reported as complete.
     pub(super) fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();
         let listed: BTreeSet<Task> = coverage.iter().map(task).collect();
@@ -99,7 +99,7 @@ impl Truth {
             let at = row.int("event_at_ns").unwrap();
             let of_task = last_shown.entry(task(row)).or_default();
             *of_task = (of_task.0.max(at), of_task.1 + 1);
-            // The reads took place after the end of the stream, so they may show later events.
+            // Some documents are later than the end of the stream, so they may show later events.
             let Some(times) = missing.get_mut(&(task(row), text(row, "event_type"))) else { continue };
             if let Ok(place) = times.binary_search(&at) {
                 times.remove(place);
@@ -116,7 +116,7 @@ impl Truth {
             let times = missing.get_mut(&key);
             let place =
                 times.as_ref().and_then(|times| times.iter().position(|e| *e < end && end - e < DELAY + 1_000_000));
-            assert!(place.is_some(), "{key:?} at {at} is invented");
+            assert!(place.is_some(), "no event matches the recovered {key:?} at {at}");
             times.unwrap().remove(place.unwrap());
             right += 1;
         }
@@ -125,13 +125,13 @@ impl Truth {
             let (until, count) = last_shown[&task(row)];
             let of_task = self.events.iter().filter(|((of, _), _)| *of == task(row)).flat_map(|(_, times)| times);
             let truly = of_task.filter(|at| **at <= until).count();
-            assert!(count == truly || until > self.last_ns, "{:?} is said to be complete", task(row));
+            assert!(count == truly || until > self.last_ns, "{:?} is wrongly reported as complete", task(row));
         }
         (shown, right, all)
     }
 
-    /// Checks that failures and causes of restarts in a store are equal to those of the stream, or not known. Returns
-    /// how many are equal, how many are not known, and those that differ.
+    /// Checks the failures and the causes of restarts in a store. They must be equal to those of the stream, or not
+    /// known. Returns how many are equal, how many are not known, and the ones that differ.
     pub(super) fn judgements(&self, store: &ViewStore) -> (usize, usize, Vec<String>) {
         let (mut equal, mut unknown, mut differing) = (0, 0, Vec::new());
         for (here, truth) in [(failures(store), &self.failures), (causes(store), &self.causes)] {
@@ -154,7 +154,7 @@ impl Truth {
     }
 }
 
-/// Every `step`th snapshot of the recording; for 74, only the last one.
+/// Every `step`th snapshot of the recording. A step of 74 gives only the last one.
 pub(super) fn snapshots(recording: &Path, step: usize) -> Vec<PathBuf> {
     let directory = unpacked(recording, "snaps.tar.zst").join("snaps");
     let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -191,12 +191,12 @@ fn the_sample_logs_recover_every_event_of_their_allocations() {
     assert!(covered.int("log_events") == Some(lines as i64 - 25) && !is(covered, "complete"));
     let attempts = store.rows("attempts").unwrap();
     let numbers: Vec<_> = attempts.iter().filter(is_api).map(|row| row.int("attempt").unwrap()).collect();
-    // The log continues after the last listing, but no counter shows that it contains every restart there.
+    // The log continues after the last listing, but no counter shows that it contains every later restart.
     assert_eq!(numbers, (1..=18).collect::<Vec<i64>>());
     store.check_twins().unwrap();
 }
 
-/// Snapshots every 10 seconds, every minute, and only the last one, each with the logs of the agents.
+/// Reads the logs of the agents with a snapshot every 10 seconds, with one every minute, and with only the last one.
 #[test]
 fn recorded_logs_recover_what_snapshots_miss() {
     let Some(recording) = recording() else { return };
@@ -207,7 +207,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
         let (shown, recovered, all) = truth.compared(&store);
         assert_eq!(shown, expected_shown, "every {step}");
         assert!((shown + recovered) as f64 >= 0.995 * all as f64, "every {step}: {shown} + {recovered} of {all}");
-        // Every restart has its line.
+        // Every restart has a line in the logs.
         assert_eq!((sum(&store, "lost_restarts"), sum(&store, "gaps")), (0, 0), "every {step}");
         let (equal, unknown, differing) = truth.judgements(&store);
         assert!(
@@ -216,7 +216,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
         );
         let started = outcomes(&store);
         assert!(started.iter().all(|(task, outcome)| truth.started[task] == *outcome), "every {step}");
-        // Logs add the events that `log_events` counts. What other sources show does not change.
+        // Logs add only the events that the column `log_events` counts. The numbers from other sources stay the same.
         let paths: Vec<&Path> = snapshots.iter().map(PathBuf::as_path).collect();
         let without = ViewStore::of(&paths).unwrap();
         assert_eq!(sum(&without, "lost_restarts"), expected_lost, "every {step}");
@@ -230,7 +230,7 @@ fn recorded_logs_recover_what_snapshots_miss() {
     }
 }
 
-/// The logs in a bundle, next to those of the agents: other loggers wrote the same events.
+/// A bundle contains logs, and the agents have logs of their own. Different loggers wrote the same events to both.
 #[test]
 fn logs_of_a_bundle_beside_those_of_its_agents_recover_no_event_twice() {
     let Some(recording) = recording() else { return };
@@ -292,7 +292,7 @@ fn damaged(recording: &Path, damage: Damage, seed: u64) -> tempfile::TempDir {
 
 /// Lost lines, truncated files, another zone, swapped files and a wrong clock must not give a wrong result.
 #[test]
-fn damaged_logs_invent_nothing() {
+fn damaged_logs_give_no_false_result() {
     let Some(recording) = recording() else { return };
     let truth = Truth::of(&recording.join("stream.ndjson.zst"));
     let mut cases = vec![

@@ -1,5 +1,5 @@
-// Opens HTML pages in headless Chromium without a network, at two widths, in both themes, with scripts on and off, and
-// prints what it finds as JSON. usage: check.mjs MODULES CHROMIUM PICTURES PAGE...
+// Opens HTML pages in headless Chromium without a network: at two widths, in both themes, with scripts on and off.
+// Prints what it finds as JSON. usage: check.mjs MODULES CHROMIUM PICTURES PAGE...
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join, resolve } from "node:path";
@@ -9,11 +9,11 @@ const [modules, chromium, pictures, ...pages] = process.argv.slice(2);
 const load = createRequire(join(resolve(modules), "node_modules", "x.js"));
 const puppeteer = load("puppeteer-core");
 const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
-// Milliseconds that any step may take: a busy machine is no failure of a page.
+// Milliseconds that any step may take. The number is large, so that a page does not fail because the machine is busy.
 const PATIENCE = 180_000;
 const browser = await puppeteer.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-gpu"], protocolTimeout: PATIENCE });
 
-// Sorts by the first column of different numbers, and returns what it shows after one click and after two.
+// Sorts by the first column with at least two different numbers. Returns its numbers after one click and after two.
 const sort = () => {
   const numbers = (table, column) => [...table.tBodies[0].rows].map((row) => Number(row.cells[column].textContent.replaceAll(",", "")));
   for (const table of document.querySelectorAll("table")) {
@@ -54,7 +54,7 @@ const zoom = () => {
   return { before, after, again: lanes.getAttribute("viewBox") };
 };
 
-// Works with keys alone: sorts a table, and zooms; the focus is visible.
+// Sorts a table, zooms and opens a task with keys alone, and returns whether that worked and the focus is visible.
 const keyboard = async (page) => {
   const result = {};
   const focus = (selector) => page.evaluate((selector) => {
@@ -85,7 +85,7 @@ const keyboard = async (page) => {
   return result;
 };
 
-// Prints all tasks, and afterwards they are closed again; nothing is cut off at the side.
+// Prints the page. Returns how many tasks are open on paper, and whether they are closed again afterwards.
 const print = async (page) => {
   const open = () => page.evaluate(() => document.querySelectorAll("details[open]").length);
   await page.evaluate(() => {

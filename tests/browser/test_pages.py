@@ -92,7 +92,7 @@ def seen(pages):
     return json.loads(done.stdout)
 
 
-def test_no_page_asks_for_anything_or_runs_a_strangers_text(seen):
+def test_no_page_sends_requests_or_runs_texts_of_the_cluster(seen):
     assert len(seen) == 6 * 4
     for page in seen:
         assert page["requests"] == [] and page["errors"] == [], page

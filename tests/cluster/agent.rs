@@ -40,7 +40,7 @@ impl Request {
     }
 }
 
-/// Writes an endless body.
+/// A function that writes an endless body.
 type Play = dyn Fn(&mut dyn Write) -> io::Result<Ending> + Send + Sync;
 
 /// How the agent ends a connection.
@@ -159,7 +159,7 @@ impl Reply {
         Reply { hangs_up: true, ..Reply::status("", "") }
     }
 
-    /// Writes the answer, and returns how the connection ends, if it does.
+    /// Writes the answer. Returns how the connection ends, or `None` if the connection stays open.
     fn write(&self, out: &mut dyn Write) -> io::Result<Option<Ending>> {
         if self.hangs_up {
             return Ok(Some(Ending::Closed));
@@ -270,7 +270,7 @@ impl Serving {
             (Plain::Tcp(stream), None) => {
                 let socket = stream.try_clone().expect("a socket");
                 if serving.serve(stream)? == Ending::Reset {
-                    // The last one to close the socket resets it.
+                    // With a linger time of zero, closing the last handle of the socket resets the connection.
                     tokio::net::TcpSocket::from_std_stream(socket).set_zero_linger()?;
                 }
                 Ok(())

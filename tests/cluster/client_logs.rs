@@ -154,7 +154,7 @@ fn a_refusal_names_the_next_step_and_keeps_the_listing() {
 }
 
 #[test]
-fn the_journal_is_requested_where_there_is_no_log_file() {
+fn the_journal_is_requested_if_there_is_no_log_file() {
     let agent = cluster(&[], |request| match request.parameter("on_disk") {
         "true" => Reply::status("400 Bad Request", "No nomad log file defined"),
         _ => {
@@ -196,7 +196,7 @@ fn a_log_that_breaks_off_is_requested_again_and_never_saved_in_part() {
     assert!(!has_leftovers(&sandbox.path("dumps")));
     assert_eq!(agent.asked(EXPORT).iter().filter(|request| request.parameter("node_id") == first).count(), 3);
 
-    // If a log breaks off, Nomad ends its answer as if the log were whole. The last line is then cut.
+    // If a log breaks off, Nomad ends its answer as if the log were whole. The last line is then cut off.
     let agent = cluster(&[], |request| {
         let text = log(request.parameter("node_id"));
         Reply::list(7, &text.as_bytes()[..text.len() - 7])
@@ -207,7 +207,7 @@ fn a_log_that_breaks_off_is_requested_again_and_never_saved_in_part() {
 }
 
 #[test]
-fn several_clients_are_asked_at_a_time_and_named_in_order() {
+fn several_clients_are_queried_at_a_time_and_reported_in_order() {
     const CLIENTS: usize = 40;
     let mut list: Vec<Value> = serde_json::from_str(&nodes()).expect("a list");
     let node = list.swap_remove(0);
@@ -242,7 +242,7 @@ fn several_clients_are_asked_at_a_time_and_named_in_order() {
     assert_eq!(said, (0..CLIENTS).collect::<Vec<_>>(), "{}", ran.err);
     assert_eq!(saved(&sandbox).len(), 36);
     let most = most.load(Ordering::SeqCst);
-    assert!((2..=8).contains(&most), "{most} at a time");
+    assert!((2..=8).contains(&most), "{most} requests at a time");
 }
 
 /// Returns true if a directory has hidden files, such as temporary ones, at any depth.

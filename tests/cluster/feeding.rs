@@ -66,19 +66,19 @@ impl Service<'_> {
         sandbox.nomad_command(&[], &arguments).stdout(Stdio::null()).stderr(log).spawn().expect("the program starts")
     }
 
-    /// Its stderr so far.
+    /// The program's stderr so far.
     fn said(&self) -> String {
         fs::read_to_string(&self.said).expect("a log")
     }
 
     fn kill(&mut self) {
-        // It may have ended by itself.
+        // Killing fails if the program has already ended.
         let _ = self.child.kill();
         self.child.wait().expect("an end");
         self.child = Service::spawn(self.sandbox, &self.arguments, &self.said);
     }
 
-    /// Restarts it if it has ended.
+    /// Restarts the program if it has ended.
     fn look(&mut self) {
         if self.child.try_wait().expect("a child").is_some() {
             self.kill();
@@ -97,7 +97,7 @@ impl Service<'_> {
         self.said()
     }
 
-    /// Waits until its stderr contains a text.
+    /// Waits until the program's stderr contains a text.
     fn wait_for(&self, word: &str) {
         let until = Instant::now() + Duration::from_secs(60);
         while !self.said().contains(word) {
@@ -107,8 +107,8 @@ impl Service<'_> {
     }
 }
 
-/// The rows of a table without columns that depend on arrival: the first document, and whether a listing or the stream
-/// showed a version.
+/// The rows of a table without the columns that depend on the order of arrival. These columns name the first document,
+/// or say whether a listing or the stream showed a version.
 fn rows(sandbox: &Sandbox, out: &str, table: &str) -> BTreeSet<String> {
     let text = |mut row: Row| {
         for column in ["snapshot_id", "shape"] {
@@ -132,7 +132,7 @@ fn export(sandbox: &Sandbox, lake: &str) -> String {
     out
 }
 
-/// The files below a directory; none if it does not exist.
+/// The files below a directory. Empty if the directory does not exist.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.map(|entry| entry.expect("an entry").path());
@@ -231,7 +231,7 @@ fn a_lake_that_cannot_be_opened_and_contradictory_flags_are_refused() {
     for flag in [&["--strict"][..], &["--observed-at", "2026-11-23T18:28:01Z"], &["--full-listing"]] {
         sandbox.nomad(&[], &[&feed[..], flag].concat()).exits_with(2).stderr_has("cannot be used with --stream");
     }
-    // The time and the coverage of a listing of a live cluster are known.
+    // These flags are refused, because the time and the coverage of a listing of a live cluster are known.
     for flag in [&["--observed-at", "2026-11-23T18:28:01Z"][..], &["--full-listing"]] {
         for command in [&["report", "--watch"][..], &["export", "-o", "out", "--stream", "--spool", "seen"]] {
             sandbox
@@ -265,7 +265,7 @@ fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
     service.signal("-TERM");
     service.stop(0);
 
-    // The last commit never ends: the lake is a pipe without a writer.
+    // The last commit never ends, because lake.json is replaced by a pipe without a writer.
     let mut service = Service::start(&sandbox, "lake", &agent.address, &["--stream"]);
     thread::sleep(Duration::from_millis(300));
     let made = Command::new("mkfifo").arg(sandbox.path("fifo")).status().expect("mkfifo runs");
@@ -277,5 +277,5 @@ fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
     thread::sleep(Duration::from_millis(1_200));
     assert!(service.child.try_wait().expect("a child").is_none());
     service.signal("-TERM");
-    assert_eq!(service.child.wait().expect("an end").code(), None, "it ends by the signal");
+    assert_eq!(service.child.wait().expect("an end").code(), None, "the signal ends the program");
 }

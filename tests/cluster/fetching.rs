@@ -32,7 +32,7 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
         let ran = sandbox.nomad(&[], &["fetch", &agent.address, "-o", file]).exits_with(0);
         ran.stderr_has("namespace *").stderr_has("wrote ");
         assert!(export(&[&[kept], &at[..]].concat(), &format!("{kept}.out")) == live, "{file}");
-        // Without --observed-at, the time is that of the answer, to the nanosecond.
+        // Without --observed-at, the time of the document is the time of the answer, to the nanosecond.
         sandbox.nomad(&[], &["export", kept, "-o", &format!("{kept}.own"), "-q"]).exits_with(0);
         let row = sandbox.ledger(&format!("{kept}.own")).remove(0);
         assert_eq!((&row["observed_from"], &row["is_full_listing"]), (&"fetched".into(), &true.into()), "{file}");
@@ -40,7 +40,7 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
     }
     assert_eq!(fs::read_to_string(sandbox.path("plain.json")).expect("a file"), listing());
     assert!(sandbox.names().contains(&"plain.json.meta.json".to_owned()));
-    // A metadata file that `fetch` did not write does not prevent reading the file next to it.
+    // If `fetch` did not write a metadata file, the program ignores that file and reads the document next to it.
     sandbox.file("a.json", listing()).file("a.json.meta.json", "{}");
     sandbox
         .nomad(&[], &["export", "a.json", "-o", "a"])

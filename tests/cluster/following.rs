@@ -97,7 +97,7 @@ fn a_stream_shows_all_events_including_new_namespaces() {
     assert!(streamed.len() > 1 && streamed.iter().all(|row| row["is_full_listing"] == false));
     assert!(streamed[0]["source"].as_str().expect("a text").ends_with("/v1/event/stream"));
     assert_eq!((&streamed[0]["observed_from"], &streamed[0]["namespace"]), (&"fetched".into(), &"*".into()));
-    assert_eq!(ledger[0]["is_full_listing"], true, "a listing comes first");
+    assert_eq!(ledger[0]["is_full_listing"], true, "the first document is a listing");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn after_a_gap_a_listing_shows_what_the_cluster_still_has() {
     live(&sandbox, "whole", &whole, "--stream").stderr_has("0 rejected");
     assert!(events(&sandbox, "whole") == all, "{} of {}", events(&sandbox, "whole").len(), all.len());
 
-    // A server that remembers almost nothing, so that every break is a gap.
+    // The server remembers almost nothing, so every break is a gap.
     let middle = whole.len() / 2;
     let troubles = [(middle / 2, Trouble::Dropped), (middle, Trouble::Silence), (middle + middle / 2, Trouble::Reset)];
     let broken = Replay::new(&recording, within, 3, &troubles);
@@ -185,7 +185,7 @@ fn a_denied_stream_is_distinguished_from_a_quiet_one() {
             _ => aside(request),
         });
         let sandbox = Sandbox::new();
-        // The program lists after every change instead, so nothing is lost.
+        // The program then requests a listing after every change, so nothing is lost.
         let ran = follow(&sandbox, &agent, &[], &[], ("/v1/allocations", 6)).exits_with(0);
         ran.stderr_has(word).stderr_has("listing after every change instead, as --watch does");
         assert!(agent.asked("/v1/allocations").iter().any(|request| !request.parameter("index").is_empty()));
@@ -205,7 +205,7 @@ fn a_denied_stream_is_distinguished_from_a_quiet_one() {
     let sandbox = Sandbox::new();
     let ran = follow(&sandbox, &quiet, &[], &[], ("/v1/namespaces", 10)).exits_with(0);
     assert!(!ran.err.contains("warning"), "{}", ran.err);
-    assert_eq!(quiet.asked("/v1/allocations").len(), 1, "nothing calls for another listing");
+    assert_eq!(quiet.asked("/v1/allocations").len(), 1, "no gap requires another listing");
     assert_eq!(quiet.asked("/v1/event/stream").len(), 1);
 }
 
@@ -272,7 +272,7 @@ fn sources_that_cannot_be_followed_are_refused() {
         .stderr_has("--filter cannot be used with --stream");
     run(&[&agent.address, "--stream", "--watch"]).stderr_has("cannot be used with");
     run(&[&agent.address, "--min-interval", "1s"]).stderr_has("required");
-    // ingest accepts all flags of its help; contradictory ones are refused before the lake is created.
+    // ingest accepts all flags in its help. It refuses contradictory flags before it creates the lake.
     let help = sandbox.nomad(&[], &["ingest", "--help"]).exits_with(0).out;
     assert!(help.contains("--stream") && help.contains("--watch") && !help.contains("--job"), "{help}");
     let run = ["ingest", &agent.address, "--lake", "x", "--stream", "--strict"];

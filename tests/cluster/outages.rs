@@ -1,4 +1,4 @@
-//! Outages of the cluster: one warning, and one message when it is over.
+//! Outages of the cluster: the program prints one warning, and one message at the end of the outage.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn until(agent: &Agent, more: usize) {
         }
         thread::sleep(Duration::from_millis(20));
     }
-    panic!("the agent was not asked");
+    panic!("the program sent no further requests to the agent");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_fault_that_ends_during_the_retries_is_reported_with_its_end() {
 }
 
 #[test]
-fn the_end_of_a_connection_is_reported_in_our_words() {
+fn the_end_of_a_connection_is_reported_without_library_errors() {
     let sandbox = Sandbox::new();
     let ca = pem("ca.pem").to_string_lossy().into_owned();
     let count = Arc::new(AtomicUsize::new(0));
@@ -135,7 +135,7 @@ fn the_end_of_a_connection_is_reported_in_our_words() {
 
 #[test]
 fn rounds_are_counted_rather_than_their_listings() {
-    // With a token for some namespaces, each is listed, one right after the other.
+    // With a token for some namespaces, the program lists each of them, one right after the other.
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
         ("/v1/namespaces", _) => namespaces(&["prod", "default", "staging"]),

@@ -1,5 +1,5 @@
-//! A real agent: NOMAD_BIN names the program, which runs on loopback with its own jobs. Without it the test prints that
-//! it was skipped.
+//! A real agent. NOMAD_BIN names the nomad program, which runs on loopback with jobs of the test. Without NOMAD_BIN,
+//! the test prints that it was skipped.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::sandbox::{Finished, Sandbox};
 use crate::support::Row;
 
-/// Jobs by namespace, number of restarts, and script.
+/// The namespace, the number of restarts and the script of each job.
 const JOBS: [(&str, u32, &str); 3] = [("default", 1, "exit 3"), ("prod", 9, "exit 3"), ("prod", 1, "exit 0")];
 
 /// A batch job with one task that first sleeps for a second.
@@ -122,7 +122,7 @@ impl Nomad {
     fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let began = Instant::now();
         while !is_so() {
-            assert!(began.elapsed() < Duration::from_secs(90), "no {what}; see agent.log");
+            assert!(began.elapsed() < Duration::from_secs(90), "no {what} in time; see agent.log");
             thread::sleep(Duration::from_millis(300));
         }
     }
@@ -167,7 +167,8 @@ fn a_real_agent_gives_the_same_rows_by_every_method() {
     assert!(live.len() > 20, "{}", live.len());
     assert_eq!(events("kept"), live);
     assert!(watched.is_superset(&live) && streamed.is_superset(&watched));
-    // Nine restarts exceed Nomad's ring; a run that followed from the start has all of them.
+    // Nine restarts have more events than Nomad keeps per task. A run that followed the cluster from the start has all
+    // of them.
     let coverage = |name: &str| crate::support::Exported::read(&sandbox.path(name), "coverage");
     let lost =
         |name: &str| coverage(name).iter().map(|row| row["lost_restarts"].as_i64().expect("a count")).sum::<i64>();

@@ -29,7 +29,8 @@ fn rows(sandbox: &Sandbox, export: &str, table: &str) -> Vec<String> {
     rows
 }
 
-/// The row without the tags of redacted texts. A text whose secrets were masked before it was redacted has another tag.
+/// The row without the tags of redacted texts. The tag depends on whether secrets in the text were masked before the
+/// text was redacted.
 fn untagged(mut row: String) -> String {
     let tags: Vec<usize> = row.match_indices("[redacted ").map(|(at, word)| at + word.len()).collect();
     tags.into_iter().for_each(|at| row.replace_range(at..at + 8, "--------"));
@@ -59,7 +60,7 @@ fn a_redacted_file_gives_the_redacted_rows_of_the_cluster() {
         assert_eq!((&row["observed_from"], &row["is_full_listing"]), (&"fetched".into(), &true.into()), "{file}");
         assert_eq!((&row["namespace"], &row["unknown_fields"]), (&"*".into(), &Value::Null), "{file}");
     }
-    // The document has only fields that tables keep, and says that it is redacted.
+    // The document has only fields that tables keep, and a field that marks it as redacted.
     let text = fs::read_to_string(sandbox.path("plain.json")).expect("a file");
     let allocations: Vec<Value> = serde_json::from_str(&text).expect("JSON");
     let fields: BTreeSet<&String> = allocations.iter().filter_map(Value::as_object).flat_map(|a| a.keys()).collect();

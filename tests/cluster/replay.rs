@@ -43,7 +43,7 @@ pub struct Replay {
     played: Mutex<(usize, usize)>,
     /// Whether the agent is unavailable.
     away: AtomicBool,
-    /// The listing has the allocations of this many last frames: older ones were collected.
+    /// A listing has the allocations of this many last frames. Older allocations were garbage-collected.
     listed: usize,
 }
 
@@ -51,7 +51,7 @@ pub struct Replay {
 enum Pace {
     /// At their times, accelerated, from the first request on.
     Timed { began: Mutex<Option<Instant>>, speed: u32 },
-    /// A fixed number at each step; `happened` counts those that have happened.
+    /// A fixed number of frames at each step. `happened` counts the frames that have happened.
     Stepwise { step: usize, happened: AtomicUsize },
 }
 
@@ -89,8 +89,8 @@ impl Replay {
     }
 
     /// Replays a recording several times, each time later and with other allocation IDs. A replay happens at each
-    /// [`Replay::step`], the first one at once. Allocations of three replays ago are collected. In every second replay the
-    /// server drops events once, so that a reader lists.
+    /// [`Replay::step`], the first one at once. Allocations of three replays ago are garbage-collected. In every second
+    /// replay the server drops events once, so that a reader requests a listing.
     pub fn stepwise(recording: &Path, times: u64, apart: Duration) -> Arc<Replay> {
         let text = read(recording);
         let once = frames(&text);
@@ -293,7 +293,7 @@ impl Replay {
         }
     }
 
-    /// Takes the fault of a frame.
+    /// Removes and returns the fault of a frame.
     fn trouble(&self, number: usize) -> Option<Trouble> {
         let mut troubles = self.troubles.lock().expect("no thread has died");
         let at = troubles.iter().position(|(from, _)| number >= *from)?;
@@ -317,7 +317,7 @@ fn read(recording: &Path) -> Vec<u8> {
     zstd::decode_all(&*fs::read(recording).expect("a recording")).expect("zstd")
 }
 
-/// A recording shifted by a number of replays: all times later, all IDs different.
+/// A recording shifted by a number of replays. All times are later, and all IDs are different.
 fn shifted(text: &[u8], number: u64, life: Duration) -> String {
     let text = std::str::from_utf8(text).expect("UTF-8");
     let is_id = |word: &str| word.len() == 36 && [8, 13, 18, 23].iter().all(|at| word.as_bytes()[*at] == b'-');

@@ -1,5 +1,5 @@
 //! What a token may read according to Nomad. If it may read everything, there is one listing and one stream. If that is
-//! uncertain, each namespace is listed separately. A refusal has a reason.
+//! uncertain, each namespace is listed separately. If Nomad refuses a request, the program reports the reason.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ fn cluster(acl: &[(&str, String)]) -> Agent {
     })
 }
 
-/// Checks that there is one listing, one array in a file, and one stream.
+/// Checks that the program requests one listing of all namespaces, and that `fetch` writes one array.
 fn is_one(agent: &Agent, token: &[(&str, &str)]) {
     let sandbox = Sandbox::new();
     sandbox.nomad(token, &["export", &agent.address, "-o", "out"]).exits_with(0);
@@ -112,7 +112,7 @@ fn with_uncertain_permissions_each_namespace_is_listed() {
         (less(&[("team-1", "list-jobs")]), TOKEN),
         (less(&[("team-*", "deny")]), TOKEN),
         (less(&[("*", "deny")]), TOKEN),
-        // A policy or role that cannot be read proves nothing.
+        // If a policy or role cannot be read, the permissions of the token are uncertain.
         (vec![("token/self", token(&["all"], "r1")), ("policy/all", all())], TOKEN),
         (
             vec![("token/self", r#"{"Type":"client","Policies":["all","hidden"]}"#.to_owned()), ("policy/all", all())],

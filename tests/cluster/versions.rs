@@ -109,7 +109,7 @@ fn without_wildcard_support_each_namespace_is_listed() {
         _ => aside(request),
     });
     let sandbox = Sandbox::new();
-    // No blocking query covers all namespaces, so the program lists them repeatedly.
+    // No blocking query covers all namespaces, so the program lists the namespaces repeatedly.
     let is_listing = |request: &Request| request.path == "/v1/allocations";
     going_on(&sandbox, &agent, &["--watch"], is_listing, 6).exits_with(0);
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") != "*"));
@@ -161,7 +161,7 @@ fn an_allocation_without_a_namespace_is_in_the_one_that_was_listed() {
         let row = Exported::read(&sandbox.path(out), "allocations").remove(0);
         (row["namespace"].clone(), row["vanished"].clone())
     };
-    // The listings of `default` do not show the allocation, and must not make it vanish.
+    // The listings of `default` do not show the allocation. Nevertheless, the allocation must not count as vanished.
     let is_listing = |request: &Request| request.path == "/v1/allocations";
     let table = ["--table", "allocations"];
     going_on(&sandbox, &agent, &["--watch", table[0], table[1]], is_listing, 6).exits_with(0);

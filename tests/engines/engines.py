@@ -51,7 +51,7 @@ VIEWS = {view.name: view for view in (View(path) for path in sorted(QUERIES.glob
 
 
 def order():
-    """The views, each after those that it reads."""
+    """The views in an order in which each view comes after the views that it reads."""
     placed = []
     rest = dict(VIEWS)
     while rest:
@@ -64,7 +64,7 @@ def order():
 
 
 def needed(wanted):
-    """The views in `wanted` and those that they read, in order."""
+    """The views in `wanted` and all views that they read, in the same order."""
     found = set()
     search = list(wanted)
     while search:

@@ -40,9 +40,9 @@ EVENT = re.compile(r"(?P<kind>[A-Z][A-Za-z ]*?)(?: (?P<exit>-?\d+)(?:/(?P<signal
 def events(text, start=0.0, step=1.0):
     """Events in order, one per step, such as `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
 
-    `Terminated 137/9` has an exit code and a signal, `Terminated 137 oom` is marked as out of memory, `!` marks an event
-    that fails its task. The text after a colon is the reason of a Restart Signaled or a Restarting, the exit message of a Terminated, and the
-    message of any other."""
+    `Terminated 137/9` has an exit code and a signal. `Terminated 137 oom` is marked as out of memory. `!` marks an
+    event that fails its task. The text after a colon is the reason of a Restart Signaled or a Restarting, the exit
+    message of a Terminated, or the message of any other event."""
     made = []
     for number, part in enumerate(re.split(r", (?=[A-Z])", text)):
         parsed = EVENT.fullmatch(part)
@@ -89,7 +89,8 @@ class History:
         })
 
     def allocation(self, alloc="a", index=10, **columns):
-        """Adds a version of an allocation. By default it is running, created at 0, and seen in that hour."""
+        """Adds a version of an allocation. By default, the allocation is running, was created at 0, and was seen in
+        that hour."""
         row = {
             "region": "", "namespace": "default", "job_id": "shop", "task_group": "web", "alloc_id": alloc,
             "shape": "stub", "client_status": "running", "desired_status": "run", "created_at_ns": ns(0),
@@ -98,8 +99,8 @@ class History:
         self.add("allocation_history", row)
 
     def state(self, shown=(), task="app", alloc="a", index=10, restarts=0, times_rounded=False, window=None, **columns):
-        """Adds a state of a task with its window of events. `shown` are all the task's events up to then; of these
-        the last ten are in the window, or `window` of them. A stored event keeps its attempt."""
+        """Adds a state of a task with its window of events. `shown` are all the task's events up to then. The last
+        ten of them, or the last `window`, are in the window. An event that is already stored keeps its attempt."""
         seen = list(shown)[-(window or 10):]
         attempts, after = [], 0
         for e in reversed(seen):
@@ -132,8 +133,9 @@ class History:
                 } | e)
 
     def watch(self, shown, restarts=None, **columns):
-        """Adds the state of a task after its first ten events (or all, if it has fewer) and after each later event, so
-        that every event is seen. `restarts` is the final counter, if some restarts are before the first event."""
+        """Adds a state of a task after its first ten events, and a state after each later event. So every event is
+        seen. A task with fewer than ten events gets one state after its last event. `restarts` is the final counter, if
+        some restarts are before the first event."""
         counts = [sum(e["event_type"] == "Restarting" for e in shown[:last]) for last in range(len(shown) + 1)]
         before = 0 if restarts is None else restarts - counts[-1]
         for last in range(min(len(shown), 10), len(shown) + 1):

@@ -110,7 +110,8 @@ class Cluster:
                 self.allocations[place["region"], alloc] = (place, created, tasks)
 
     def shown(self):
-        """The content of documents at random times, as a history; and the number of shown events for each task."""
+        """Returns the content of documents at random times as a history, and the number of shown events for each
+        task."""
         rng, history, reach = self.rng, History(), {}
         for moment in sorted(rng.randrange(0, 6 * HOUR) for _ in range(rng.randrange(1, 8))):
             odd = rng.random() if self.with_odds else 1

@@ -1,7 +1,8 @@
 """The stored tables: their columns as the program documents them, and Arrow tables from plain rows.
 
-A timestamp is two columns, as in the stored tables: `x_at` in microseconds without a zone (as engines must
-register it) and the exact `x_at_ns`. Rows give only `x_at_ns`; `x_at` is computed from it.
+As in the stored tables, a timestamp has two columns: `x_at` in microseconds, and `x_at_ns` in exact nanoseconds. `x_at`
+has no zone, because engines must register tables without zones. Test rows give only `x_at_ns`, and `x_at` is computed
+from it.
 """
 
 import datetime

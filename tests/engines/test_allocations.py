@@ -50,14 +50,14 @@ def test_constants_are_kept_when_the_newest_version_lacks_them(ask_one, history)
     assert (row["client_status"], row["modify_index"]) == ("complete", 20)
 
 
-def test_changing_fields_come_from_the_newest_version_null_or_not(ask_one, history):
+def test_changing_fields_come_from_the_newest_version_even_if_null(ask_one, history):
     history.allocation(index=10, desired_description="alloc is being migrated", followup_eval_id="f", desired_migrate=True)
     history.allocation(index=20)
     row = ask_one(history, "allocations")
     assert (row["desired_description"], row["followup_eval_id"], row["desired_migrate"]) == (None, None, None)
 
 
-def test_of_rows_of_the_newest_version_one_that_has_a_value_wins(ask_one, history):
+def test_among_rows_of_the_newest_version_a_value_wins_over_null(ask_one, history):
     # The desired transition is in the list, but not in the full output of the `nomad` command.
     history.allocation(index=20, desired_migrate=True)
     history.allocation(index=20, shape="full", deployment_healthy=True, deployment_healthy_at_ns=ns(60), canary=False)
@@ -148,7 +148,7 @@ class TestNodes:
         row = ask_one(history, "allocations")
         assert (row["node_name"], row["node_class"], row["datacenter"]) == ("beta", None, None)
 
-    def test_of_rows_of_one_version_one_that_has_a_value_wins(self, ask_one, history):
+    def test_among_rows_of_one_version_a_value_wins_over_null(self, ask_one, history):
         history.allocation(node_id="n1")
         history.add("nodes", {"region": "", "node_id": "n1", "node_class": "big", "modify_index": 9, "status": "ready"})
         history.add("nodes", {"region": "", "node_id": "n1", "datacenter": "dc1", "modify_index": 9})
@@ -361,7 +361,7 @@ class TestVanished:
         assert self.vanished(ask_one, history)[0] is None
 
     @pytest.mark.parametrize("written, expected", [(610, True), (630, False)])
-    def test_without_an_index_clocks_decide_of_a_streamed_version(self, ask_one, history, written, expected):
+    def test_without_an_index_times_order_a_streamed_version_and_a_listing(self, ask_one, history, written, expected):
         history.allocation(shape="stream", modified_at_ns=ns(written))
         history.sighting(0)
         history.listing(620)
@@ -405,21 +405,21 @@ class TestTrust:
         history.listing(700, observed_from="content")
         assert not ask_one(history, "observations")["is_lower_bound"]
 
-    def test_not_when_it_was_seen_to_end(self, ask_one, history):
+    def test_an_allocation_that_was_seen_to_end_did_not_vanish(self, ask_one, history):
         history.allocation(index=10)
         history.allocation(index=20, client_status="complete")
         history.sighting(0)
         history.listing(5 * HOUR)
         assert not ask_one(history, "allocations")["vanished"]
 
-    def test_not_by_an_earlier_listing(self, ask_one, history):
+    def test_an_earlier_listing_does_not_show_that_it_vanished(self, ask_one, history):
         history.allocation()
         history.sighting(3 * HOUR)
         history.listing(HOUR)
         assert not ask_one(history, "allocations")["vanished"]
 
     @pytest.mark.parametrize("listing", [{"full": False}, {"namespace": "prod"}, {"region": "us"}])
-    def test_not_by_a_listing_that_would_not_show_it(self, ask_one, history, listing):
+    def test_a_listing_that_would_not_show_it_does_not_show_that_it_vanished(self, ask_one, history, listing):
         history.allocation()
         history.sighting(0)
         history.listing(5 * HOUR, **listing)

@@ -29,7 +29,8 @@ def exported(tmp_path_factory):
 
 
 def read(path):
-    """A Parquet file or a directory of them, as engines must register it: naive UTC timestamps and plain strings."""
+    """A Parquet file, or a directory of such files, as a table that engines can register: with naive UTC timestamps and
+    plain strings."""
     table = pq.read_table(path, partitioning=None)
     for number, field in enumerate(table.schema):
         kind = field.type

@@ -72,7 +72,7 @@ def test_one_allocation_id_in_two_regions_is_two_tasks(ask):
 
 
 class TestBegins:
-    def test_nine_events_hold_the_beginning(self, ask_one, history):
+    def test_nine_events_include_the_beginning(self, ask_one, history):
         history.state(crashing(2), restarts=2)
         assert ask_one(history, "coverage")["begins"]
 
@@ -92,7 +92,7 @@ class TestBegins:
         assert (row["events"], row["begins"], row["complete"]) == (10, True, True)
 
     def test_a_full_window_with_a_later_received(self, ask_one, history):
-        # The client lost the start: the window begins with Received, but the counter has more restarts.
+        # The window begins with a later Received: it has fewer restarts than the counter, so the first events are lost.
         history.state(events("Received, Task Setup, Downloading Artifacts, Driver, Started, Terminated, Restarting, Started, Terminated, Restarting"),
                       restarts=3)
         row = ask_one(history, "coverage")
@@ -103,7 +103,7 @@ class TestBegins:
         row = ask_one(history, "coverage")
         assert (row["begins"], row["complete"]) == (False, False)
 
-    def test_any_window_will_do(self, ask_one, history):
+    def test_one_window_with_the_beginning_is_enough(self, ask_one, history):
         history.state(crashing(1), restarts=1, index=10)
         history.state(crashing(4), restarts=4, index=20)
         row = ask_one(history, "coverage")
@@ -188,7 +188,7 @@ class TestWithoutAttempts:
         row = ask_one(history, "coverage")
         assert (row["begins"], row["gaps"], row["restarts"], row["lost_restarts"], row["complete"]) == (True, 0, None, None, True)
 
-    def test_one_that_was_full_may_have_lost_some(self, ask_one, history):
+    def test_a_window_that_was_full_may_have_lost_events(self, ask_one, history):
         history.state(crashing(2) + events("Signaling", start=50), restarts=None)
         assert not ask_one(history, "coverage")["complete"]
 
@@ -205,7 +205,7 @@ class TestWithoutAttempts:
         assert (row["gaps"], row["lost_restarts"], row["complete"]) == (1, 1, False)
 
     @pytest.mark.parametrize("first, second", [(2, None), (None, 2)])
-    def test_one_that_is_not_full_joins_all_the_same(self, ask_one, history, first, second):
+    def test_a_window_that_is_not_full_joins_nevertheless(self, ask_one, history, first, second):
         history.state(crashing(2), restarts=first, index=10)
         history.state(crashing(2), restarts=second, index=20)
         row = ask_one(history, "coverage")
@@ -213,12 +213,12 @@ class TestWithoutAttempts:
 
 
 class TestLostRestarts:
-    def test_counter_less_the_events_seen(self, ask_one, history):
+    def test_lost_are_the_counter_minus_the_events_seen(self, ask_one, history):
         history.state(crashing(9), restarts=9)
         row = ask_one(history, "coverage")
         assert (row["restarts"], row["lost_restarts"]) == (9, 6)
 
-    def test_the_largest_counter_counts_not_the_last(self, ask_one, history):
+    def test_the_largest_counter_is_used_even_if_it_is_not_the_last(self, ask_one, history):
         history.state(crashing(2), restarts=2, index=10)
         history.state(restarts=5, index=20)  # a state without its events
         history.state(index=30, restarts=None, state=None, failed=None)
@@ -256,11 +256,11 @@ class TestARestartOfTheAgent:
         row = ask_one(history, "coverage")
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, True)
 
-    def test_nor_in_full_windows_that_join(self, ask_one, history):
+    def test_full_windows_that_join_lose_nothing_either(self, ask_one, history):
         history.watch(events(f"Received, Task Setup, Started, Received, Task Setup, {CRASHES}, {CRASHES}, {CRASHES}, Started"))
         assert ask_one(history, "coverage")["complete"]
 
-    def test_where_they_do_not_join_something_may_be_lost(self, ask_one, history):
+    def test_where_windows_do_not_join_something_may_be_lost(self, ask_one, history):
         shown = events(f"Received, Task Setup, Started, Received, Task Setup, {CRASHES}, {CRASHES}, {CRASHES}, Started")
         history.state(shown[:3], index=10)
         history.state(shown, restarts=3, index=20)
@@ -303,7 +303,7 @@ class TestNeverComplete:
         history.state(crashing(4), restarts=4, index=10)
         history.state(events(f"Received, {', '.join([CRASHES] * 6)}", start=100), restarts=6, index=20)
         row = ask_one(history, "coverage")
-        # The window starts with attempt 4. By attempts alone, the view would join it to the previous window.
+        # The window starts with attempt 4. By attempts alone, the view would join this window to the previous one.
         assert (row["gaps"], row["lost_restarts"], row["complete"]) == (1, None, False)
 
     def test_two_runners_that_write_in_turn(self, ask_one, ask, history):
@@ -345,7 +345,7 @@ class TestNeverComplete:
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
 
     def test_exact_and_rounded_times_side_by_side(self, ask_one, history):
-        # Each event is stored twice, 57 ns apart; restarts and gaps are counted once.
+        # Each event is stored twice, 57 ns apart. Restarts and gaps are nevertheless counted once.
         shown = [e | {"event_at_ns": e["event_at_ns"] + 57} for e in crashing(7)]
         history.state(shown[:9], restarts=2, index=10)
         history.state(shown[:18], restarts=5, index=20, times_rounded=True)

@@ -66,7 +66,7 @@ def test_tasks_without_events_are_counted_separately(ask_one):
     assert (row["tasks"], row["complete"], row["without_events"], row["without_begin"]) == (1, 0, 1, 0)
 
 
-def test_groups_can_be_others(ask):
+def test_rows_can_be_grouped_by_other_columns(ask):
     history = History()
     for alloc, job in (("a", "one"), ("b", "two"), ("c", "two")):
         history.allocation(alloc, job_id=job)

@@ -64,14 +64,14 @@ def test_lost_events_do_not_hide_them(ask_one, history):
     assert (row["period_seconds"], row["since_at"], row["seen_since_at"], row["last_class"]) == (None, None, None, None)
 
 
-def test_a_rise_since_an_older_version_may_be_of_any_time(ask, history):
+def test_the_time_of_a_rise_since_an_older_version_is_unknown(ask, history):
     """Daily snapshots: five restarts since yesterday, the last of them ten hours ago."""
     state(history, 24 * HOUR, 5)
     state(history, 10, 10, last_restart_at_ns=ns(NOW - 10 * HOUR))
     assert restarts_last_hour(ask, history) is None
 
 
-def test_the_last_restart_may_be_of_the_hour(ask, history):
+def test_only_the_last_restart_is_known_to_be_in_the_hour(ask, history):
     state(history, 24 * HOUR, 5)
     state(history, 10, 10, last_restart_at_ns=ns(NOW - 600))
     assert restarts_last_hour(ask, history) is None
@@ -90,7 +90,7 @@ def test_lost_restarts_without_a_date_are_between_the_creation_and_the_newest_ob
         assert (row["since_at"], row["seen_since_at"]) == (None, time(NOW - 30))
 
 
-def test_with_a_lost_beginning_it_has_seen_since(ask_one):
+def test_seen_since_is_the_first_seen_restart_if_the_beginning_is_lost(ask_one):
     history = History()
     history.allocation(created_at_ns=ns(NOW - 3000))
     history.listing(NOW)
@@ -139,8 +139,8 @@ class TestBaseline:
         state(history, 10, 6)
         assert restarts_last_hour(ask, history) == 6
 
-    def test_else_the_first_counter_less_the_restarts_of_this_hour_that_it_includes(self, ask, history):
-        # The task is first seen with 12 restarts, two of them in this hour, and then with 15.
+    def test_else_the_first_counter_minus_its_restarts_within_the_hour(self, ask, history):
+        # The first version counts 12 restarts, two of them within the hour. The next version counts 15.
         state(history, 1000, 12, restarting(HOUR + 500, 2000, 1500))
         state(history, 10, 15, restarting(30, 20, 10))
         assert restarts_last_hour(ask, history) == 5

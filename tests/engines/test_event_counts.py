@@ -12,7 +12,7 @@ def test_none_for_a_task_without_events(ask):
 
 def test_counts_events_by_kind_and_attempts_that_have_one(ask_one):
     history = History()
-    # The second of attempts 1 to 3 was evicted.
+    # There were attempts 1 to 3. All events of attempt 2 were evicted.
     history.state(events("Received, Task Setup, Started, Terminated, Restarting"), restarts=1)
     history.state(events("Received, Started", start=100.5), restarts=2, index=20)
     assert ask_one(history, "event_counts") == {

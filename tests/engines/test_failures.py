@@ -81,7 +81,7 @@ class TestClasses:
     def test_a_hook_that_fails_before_a_later_start_is(self, classes):
         assert classes(f"{PATH}, Received, Task Setup, Task hook failed") == ["hook"]
 
-    def test_an_exit_message_of_before_details(self, classes):
+    def test_an_exit_message_from_before_nomad_had_details(self, classes):
         assert classes([event("Terminated", 1, exit_code=0, signal=0, details='{"message":"OOM Killed"}')]) == ["oom"]
         assert classes([event("Terminated", 1, exit_code=0, signal=0, details='{"message":"gone"}')]) == ["driver"]
         assert classes([event("Terminated", 1, exit_code=0, signal=0, details='{"exit_code":"0","exit_message":""}')]) == []
@@ -103,7 +103,8 @@ class TestGaveUp:
         (f"{PATH}, Terminated 1, Restarting, Started, Terminated 2, Not Restarting!", ["exit", "exit+"]),
         ("Received, Task Setup, Driver Failure, Not Restarting!", ["driver+"]),
         ("Received, Task Setup, Task hook failed, Driver Failure, Not Restarting!", ["hook", "driver+"]),
-        # No event explains the failure: a clean exit if no restart is allowed, or an end that was evicted.
+        # No event explains the failure. Either the exit was clean and no restart is allowed, or the event of the end
+        # was evicted.
         (f"{PATH}, Terminated 0, Not Restarting!", ["unknown+"]),
         (f"{PATH}, Not Restarting!, Not Restarting!", ["unknown+"]),
         # The failure of another run does not explain this one.
@@ -125,11 +126,11 @@ class TestKills:
         # two kills, with main tasks dead between them
         (f"{PATH}, Main Tasks Dead, Killing, Killing, Terminated 137/9, Killed", []),
         (f"{PATH}, Killing, Main Tasks Dead, Killing, Terminated 1, Killed", []),
-        # during a slow start: the start in progress completes
+        # stopped during a slow start, which still completes
         (f"{PATH}, Terminated 1, Restarting, Killing, Started, Terminated 70, Killed", ["exit"]),
-        # a lost allocation whose client came back: there is no Killed event
+        # a lost allocation whose client came back, without a Killed event
         (f"{PATH}, Killing, Terminated -1: executor: error waiting on process", []),
-        # siblings
+        # killed because a sibling task failed
         (f"{PATH}, Sibling Task Failed, Killing, Terminated 143/15, Killed", []),
         ("Received, Sibling Task Failed, Killing", []),
         (f"{PATH}, Leader Task Dead, Killing, Terminated 1, Killed", []),
@@ -200,7 +201,7 @@ class TestTimeline:
     def order(self, ask, told):
         return [row["event_type"] for row in sorted(ask(told, "timeline"), key=lambda row: row["event_no"])]
 
-    def test_equal_times_go_by_cause(self, ask):
+    def test_events_with_equal_times_are_ordered_by_cause(self, ask):
         kinds = ["Received", "Task Setup", "Alloc Unhealthy", "Driver", "Started", "Restart Signaled", "Killing", "Terminated", "Killed",
                  "Not Restarting"]
         told = watched([event(kind, 1) for kind in reversed(kinds)])
@@ -256,7 +257,7 @@ class TestSummary:
         assert (log["task"], log["failures"], log["tasks"], log["allocations"]) == ("log", 1, 1, 1)
         assert (app["first_at"], app["first_at_ns"], app["last_at"]) == (time(3), ns(3), time(9))
 
-    def test_commonest_exit_code_and_of_equals_the_smallest(self, ask, told):
+    def test_most_frequent_exit_code_or_the_smallest_of_equally_frequent_ones(self, ask, told):
         app, log = ask(told, "failure_summary")
         assert (app["exit_code"], log["exit_code"]) == (1, 1)  # 1 and 2 twice each
 

@@ -71,7 +71,7 @@ def test_reads_only_stored_tables_and_other_views(name):
 
 @names
 def test_no_cte_is_named_like_a_table(name):
-    # Without an error, polars would read the table of that name.
+    # polars would read the table of that name, and report no error.
     ctes = engines.VIEWS[name].ctes
     assert not set(ctes) & (set(tables.STORED) | set(engines.VIEWS))
     assert len(ctes) == len(set(ctes))
@@ -79,7 +79,7 @@ def test_no_cte_is_named_like_a_table(name):
 
 @names
 def test_no_join_condition_contains_a_constant(name):
-    # polars first looks for a column on the left side, and ignores the qualifier.
+    # In such a condition, polars ignores the qualifier of a column, and first looks for the column on the left side.
     for condition in re.findall(r"\bON\b(.*?)(?=\n\s*(?:LEFT|JOIN|CROSS|WHERE|GROUP|ORDER|UNION|\))|\n\)|\Z)", engines.VIEWS[name].body, re.S):
         for term in condition.split(" AND "):
             assert re.fullmatch(r"\s*(\w+\.\w+)\s*=\s*(\w+\.\w+)\s*", term), term
@@ -94,8 +94,9 @@ def test_a_table_star_is_used_with_one_join_at_most(name):
 
 @names
 def test_nothing_is_divided_by_a_constant(name):
-    # polars divides a single row exactly, but multiplies several rows by the reciprocal: the last digit would depend on
-    # how it splits the work. Only microseconds may be divided, because they are rounded to whole numbers.
+    # polars divides a single row exactly, but multiplies several rows by the reciprocal. So the last digit would depend
+    # on how polars splits the work. Only nanoseconds may be divided, by 1000, because the resulting microseconds are
+    # rounded to a whole number.
     body = engines.VIEWS[name].body
     divided = re.findall(r"(\S+) AS DOUBLE\) / (\d+)", body)
     assert len(divided) == len(re.findall(r"/ \d", body))

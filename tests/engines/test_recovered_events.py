@@ -37,7 +37,7 @@ def listed():
 # Three runs that end by themselves, with twelve events. The window at the end has the last ten events.
 LOOP = events("Received, Task Setup, Started, Terminated 1, Restarting, Started, Terminated 2, Restarting, Started, "
               "Terminated 3, Restarting, Started")
-# Six runs. The first window shows the first runs, and the second window the last ones.
+# Eight runs, of which seven ended. The first window shows the first run, and the second window the last runs.
 LONG = events("Received, Task Setup, Started, Terminated 1, Restarting, " + ", ".join(
     f"Started, Terminated {n}, Restarting" for n in range(2, 8)) + ", Started")
 
@@ -49,7 +49,7 @@ def two_windows():
     return history
 
 
-def test_a_line_without_its_event_is_an_event_with_what_is_known_of_its_allocation(ask_one):
+def test_a_line_without_its_event_is_an_event_with_the_columns_of_its_allocation(ask_one):
     history = listed()
     history.state(events("Received, Started"), restarts=0)
     logged(history, line("Received", 0.0001), line("Started", 1.0001),
@@ -95,7 +95,7 @@ def test_exit_codes_and_delays_distinguish_events(ask):
     assert found(ask, history) == [("Terminated", ns(1.2)), ("Restarting", ns(1.3))]
 
 
-def test_where_a_source_lacks_them_the_type_decides(ask):
+def test_without_exit_codes_and_delays_the_type_decides(ask):
     history = listed()
     history.state([event("Terminated", 1), event("Restarting", 1.1)], restarts=1)
     logged(history, line("Terminated", 1.001, exit_code=2, signal=0), line("Restarting", 1.101, start_delay_ns=6))
@@ -239,7 +239,7 @@ def test_a_log_does_not_say_whether_memory_ran_out(ask):
     assert {row["class"] for row in ask(history, "failures")} == {"oom"}
 
 
-def test_a_log_never_moves_what_now_is(ask):
+def test_a_log_never_changes_the_newest_observation(ask):
     history = listed()
     history.listing(30)
     history.state(LOOP[:3], restarts=0)

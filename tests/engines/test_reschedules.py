@@ -55,7 +55,7 @@ class TestPrevious:
     ({"desired_description": "alloc is being migrated"}, {}, "migrated"),
     ({"desired_description": "alloc not needed as node is tainted"}, {}, "migrated"),
     ({"desired_description": "alloc is being updated due to job update"}, {}, "updated"),
-    # stopped with its job, long after it was replaced
+    # the allocation was stopped with its job, long after it was replaced
     ({"desired_description": "alloc not needed due to job update"}, {}, None),
     ({"desired_description": "alloc not needed due to job update"}, {"job_version": 1}, None),
     ({"desired_description": "alloc not needed due to job update", "desired_migrate": True}, {}, None),
@@ -63,16 +63,16 @@ class TestPrevious:
     ({"preempted_by": "x", "client_status": "failed"}, {}, "preempted"),
     ({"desired_status": "evict"}, {}, "preempted"),
     ({"client_status": "lost"}, {}, "lost"),
-    # it was lost, replaced, and reported again
+    # the allocation was lost and replaced, and its client reported again
     ({"client_status": "failed"}, {}, None),
     ({"client_status": "failed"}, {"job_version": 1}, None),
-    # seen before it was replaced
+    # the allocation was last seen before it was replaced
     ({}, {"rescheduled_from_alloc_id": "a"}, None),
     ({"client_status": "failed"}, {"rescheduled_from_alloc_id": "a"}, "rescheduled"),
     ({"client_status": "unknown"}, {"rescheduled_from_alloc_id": "a"}, "lost"),
     ({"desired_migrate": True}, {}, "migrated"),
     ({}, {"job_version": 1}, "updated"),
-    # it came back after it was replaced, and was updated where it runs
+    # the allocation came back after it was replaced, and was then updated in place
     ({"job_version": 1}, {"job_version": 0}, None),
     ({}, {}, None),
 ])

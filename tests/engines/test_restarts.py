@@ -29,7 +29,7 @@ class TestCauses:
         (f"{PATH}, Restart Signaled: User requested restart, Terminated 137 oom, Restarting", {"user": 1}),
         (f"{PATH}, Restart Signaled, Terminated 0, Restarting", {"change": 1}),
         (f"{PATH}, Restart Signaled: healthcheck: check x unhealthy, Terminated 130/2, Restarting", {"health": 1}),
-        # a restart during the delay, when there is no process to terminate
+        # a requested restart during the delay, when no process runs that could terminate
         (f"{PATH}, Terminated 1, Restarting, Restart Signaled: User requested all tasks to restart, Restarting", {"failure": 1, "user": 1}),
         # the newest event that can be the cause, in the same run
         (f"{PATH}, Restart Signaled, Driver Failure, Restarting", {"start_failure": 1}),
@@ -124,7 +124,7 @@ class TestCounts:
 
 class TestPeriod:
     def lost(self):
-        """Three restarts: one seen at 1000 s, and two lost before 2900 s, which a version of 3000 s counts."""
+        """Three restarts: one seen at 1000 s, and two lost before 2900 s. A version of 3000 s counts all three."""
         history = History()
         history.allocation(created_at_ns=ns(0))
         history.state(events(f"{PATH}, Terminated 1", step=1) + [event("Restarting", 1000)], restarts=1, index=10, modified_at_ns=ns(1001))
@@ -189,7 +189,7 @@ class TestTaskDays:
         assert self.days(ask_one, state="running", finished_at_ns=ns(60)) == pytest.approx(10 * HOUR)
 
     def partial(self):
-        """A service. Half an hour after its creation, a partial document was taken, which may or may not show it."""
+        """A service, and a partial document from half an hour after its creation, which may or may not show it."""
         history = History()
         history.allocation()
         history.state(events(PATH), restarts=3)
@@ -232,7 +232,9 @@ class TestTaskDays:
 
 
 class TestDatesOfLostRestarts:
-    """Lost restarts happened before the version that counts them, its last restart, and the first event of a later attempt."""
+    """A lost restart has the earliest of three times: the time of the version that counts it, the last restart of that
+    version, and the first event of a later attempt."""
+
     DAY = 86400
 
     def lost(self, ask, history):

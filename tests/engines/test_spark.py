@@ -1,4 +1,4 @@
-"""The same SQL on Spark, which needs Java; scripts/setup installs both."""
+"""The same SQL on Spark. scripts/setup installs Spark and the Java that it needs."""
 
 import shutil
 

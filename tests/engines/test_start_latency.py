@@ -67,10 +67,10 @@ def test_waiting_tasks_count_until_they_were_last_seen(measure):
 
 
 @pytest.mark.parametrize("starts, expected", [
-    # If the task had waited until then, 90 of 100 tasks would not have started by 2000 s.
+    # It is unknown how long task w waited. So it may have been at risk when another task started at 2000 s.
     ([10, 2000], [None] * 4),
     ([10] * 9 + [2000], [10, None, None, None]),
-    # Nine of ten tasks started before the time at which this one was certainly still waiting.
+    # Nine of ten tasks started while task w was certainly still waiting.
     ([10] * 9, [10, 10, None, None]),
 ])
 def test_a_quantile_that_depends_on_how_long_one_waited_is_not_known(ask, starts, expected):
@@ -98,7 +98,7 @@ def test_starts_come_before_censorings_at_the_same_time(measure):
 def test_a_wait_is_never_below_zero_but_a_start_may_be(measure):
     row = measure([("waiting", -5), ("started", -1)])
     assert quantiles(row) == [None] * 4 or row["min_seconds"] == -1
-    # One task is censored at 0 s, after a start at -1 s; by then, half of the tasks have started.
+    # One of two tasks starts at -1 s, and the other one is censored at 0 s. So half of the tasks have started at -1 s.
     assert row["p50_seconds"] == -1
 
 

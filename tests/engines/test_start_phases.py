@@ -43,7 +43,7 @@ def test_a_phase_counts_also_of_tasks_that_have_not_started(phases):
     assert [rows[name]["samples"] for name in ("created_to_received", "received_to_setup", "setup_to_started")] == [3, 2, 1]
 
 
-def test_a_server_behind_the_client_gives_a_negative_phase(phases):
+def test_a_client_clock_behind_the_servers_gives_a_negative_phase(phases):
     assert phases(history([(-2, 1, 2)]))["created_to_received"]["p50_seconds"] == -2
 
 

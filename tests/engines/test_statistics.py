@@ -15,7 +15,7 @@ STATISTICS = {
     for view in engines.VIEWS.values() if " Grouped: yes" in view.head
 }
 KEY = GROUP.split(", ")
-# The columns of a statistic that are counts. For every grouping, they have the same sum.
+# The columns of a statistic that are counts. For every grouping, the sum of each count over all groups is the same.
 COUNTS = {
     "restarts": ["tasks", "restarts", "restarts_seen", "lost_restarts", "uncounted_tasks", "cause_failure"],
     "failure_summary": ["failures", "tasks", "gave_up"],

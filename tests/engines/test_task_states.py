@@ -39,7 +39,7 @@ def test_latest_is_by_modify_index(ask_one, history):
     assert (row["state"], row["failed"], row["finished_at"], row["modify_index"]) == ("dead", True, time(9), 30)
 
 
-def test_of_rows_of_one_version_one_that_has_a_value_wins(ask_one, history):
+def test_among_rows_of_one_version_a_value_wins_over_null(ask_one, history):
     history.state(restarts=None, lifecycle_hook="prestart", sidecar=True)
     history.state(restarts=4, last_restart_at_ns=ns(3))
     row = ask_one(history, "task_states")
@@ -79,7 +79,7 @@ def test_an_allocation_with_unknown_tasks_has_a_row_without_task(ask_one, histor
     assert (row["alloc_id"], row["task"], row["state"], row["attempts_seen"]) == ("a", None, None, 0)
 
 
-def test_that_row_disappears_once_the_tasks_are_known(ask, history):
+def test_the_row_without_task_disappears_once_the_tasks_are_known(ask, history):
     history.state(index=10, task=None, state=None, failed=None, restarts=None)
     history.state(index=20, task="app")
     history.state(index=20, task="log")

@@ -1,7 +1,7 @@
-"""The claims of the views about some listings, and the truth. For each claim, two maps from a key to a value.
+"""Compares the claims that views compute from some listings with the truth.
 
-A null value or "unknown" claims nothing. The truth is truncated where the listings end: each
-task at its last version that one of them shows.
+A claim has two maps from a key to a value: the claimed values and the true ones. A value that is null or "unknown"
+claims nothing. The truth about a task ends at the last version of the task that one of the listings shows.
 """
 
 import collections
@@ -110,8 +110,8 @@ def of_coverage(known, rows):
 
 
 def uncounted(known, rows):
-    """Tasks without a claim of an exact number of restarts. If a client lost its state and no window shows it, more may
-    have been lost than is detectable, see docs/semantics.md."""
+    """The tasks for which the views claim no exact number of restarts. If a client lost its state and no window shows
+    this, more restarts may have been lost than the views can detect, see docs/semantics.md."""
     several = {key for key, lives in known.walks.items() if len(lives.walks) > 1}
     return several | {(r["alloc_id"], r["task"]) for r in rows["coverage"] if r["lost_restarts"] is None}
 
@@ -291,7 +291,7 @@ def of_job_runs(known, rows):
         ends[job] += [end for end in (known.ended(alloc, task) for task in walks) if end is not None]
     outcome = {}
     for job, own in verdicts.items():
-        # A recorded stream lacks the job version: jobs with several versions are excluded.
+        # A recorded stream lacks the job version, so jobs with several versions are excluded.
         told = [r for r in rows["job_runs"] if r["job_id"] == job]
         if len(told) == 1:
             if any(known.states[key]["State"] == "" for key in known.states if known.allocations[key[0]].get("JobID") == job):
@@ -345,7 +345,7 @@ def of_crash_loops(known, rows):
     for key in uncounted(known, rows) & set(number):
         number[key] = max(number[key], truth.get(key, 0))
     put(found, "crash_loops.restarts_last_hour", number, truth)
-    # An upper bound claims that there were not more.
+    # An upper bound claims that there were not more restarts.
     most = {k: r["restarts_at_most"] for k, r in claimed.items()}
     put(found, "crash_loops.restarts_at_most", {k: m if m is None else min(m, truth.get(k, 0)) for k, m in most.items()}, truth)
     put(found, "crash_loops.last_class", {k: None if r["last_class"] == "unknown" else r["last_class"] for k, r in claimed.items()}, classes)
@@ -353,7 +353,7 @@ def of_crash_loops(known, rows):
 
 
 def score(found, totals):
-    """Counts the claims, the true ones among them, and the possible ones."""
+    """Counts the claims, the true claims among them, and the claims that would have been possible."""
     false = []
     for claim, (claimed, truth) in found.items():
         total = totals.setdefault(claim, [0, 0, 0])

@@ -1,5 +1,5 @@
 """The definitions of the statistics, written from docs/semantics.md and the headers of `queries/`, for a task whose events are all
-known. It shares no code with the SQL, and does not use windows."""
+known. This module shares no code with the SQL, and does not use windows."""
 
 SETUP_CLASSES = {"Driver Failure": "driver", "Failed Artifact Download": "artifact", "Failed Validation": "validation",
                  "Setup Failure": "hook", "Failed Restoring Task": "restore"}
@@ -35,7 +35,7 @@ def signal_meaning(event):
 
 
 def own_class(event, signalled):
-    """The class of an unrequested Terminated; None if it succeeded."""
+    """The class of a Terminated that was not requested; None if the task succeeded."""
     if event.oom:
         return "oom"
     if signalled == "health":
@@ -125,7 +125,7 @@ class Walk:
             self.endings.append(Ending(event, "failed", cause))
 
     def cause(self, attempt):
-        """The cause of the restart: the newest event before it that ended the run or requested the restart."""
+        """The cause of a restart, by the newest event before it that ended the run or requested the restart."""
         if self.signalled:
             return self.signalled
         own = [ending for ending in self.endings if ending.event.attempt == attempt]

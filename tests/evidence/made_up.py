@@ -1,7 +1,7 @@
-"""A synthetic recording: behaviour that the recorded agents did not show, as the JSON that Nomad serves.
+"""A synthetic recording of behaviour that the recorded agents did not show, in the JSON that Nomad serves.
 
-Every event has the number of its task's life; a listing shows the last ten events of a life. So the
-truth is known when a client lost its state, and when two runners of one allocation write alternately.
+Every event has the number of its task's life, and a listing shows the last ten events of a life. So the truth is known
+even if a client lost its state, or if two runners of one allocation write alternately.
 """
 
 import json
@@ -252,7 +252,7 @@ class Allocation:
             self.runs(life, 3, False)
             self.add(life, "Started", 1)
             life.clock += self.rng.uniform(1, 60)
-        # The client forgot the task, and fabricates an end.
+        # The client lost the state of the task. Nomad then shows a placeholder with an invented end.
         made_up = {"State": "", "Failed": False, "Restarts": 0, "LastRestart": None, "StartedAt": None,
                    "FinishedAt": time_text(round((START + life.clock + 1) * SECOND)), "Events": None}
         self.status = self.rng.choice(["failed", "complete"])

@@ -1,9 +1,9 @@
-"""No claim from some listings contradicts the complete history.
+"""No claim that views compute from some listings contradicts the complete history.
 
-Random listings of a recording are exported by the program, every view is computed from them, and each claim is compared with
-the truth: the definitions in Python (definitions.py) over the event stream, or over a poll that missed nothing, cut at each
-task's last version that the listings show. Prints precision and recall for each claim (`pytest -s`). `ALLOCLOG_BIN` names
-the program. The longer form, 40 subsets of each recording, takes some minutes:
+The program exports random listings of a recording, and every view is computed from them. Each claim is compared with
+the truth, which definitions.py computes in Python from the event stream, or from a poll that missed nothing. The truth
+about a task ends at the last version that the listings show. Prints precision and recall for each claim (`pytest -s`).
+`ALLOCLOG_BIN` names the program. The longer form, 40 subsets of each recording, takes some minutes:
 
     ALLOCLOG_SUBSETS=40 ALLOCLOG_BIN=target/release/alloclog .venv/bin/python -m pytest -s tests/evidence
 """
@@ -78,20 +78,20 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", list(RECORDED))
 @pytest.mark.skipif(not SHARED.exists(), reason="the recordings are not at hand")
-def test_listings_of_a_recording_claim_nothing_that_its_stream_contradicts(name, tmp_path):
+def test_no_claim_from_a_recording_contradicts_its_stream(name, tmp_path):
     truth = recording.Truth(RECORDED[name]())
     totals = judge(truth, subsets(recording.snapshots(SHARED / name / "snaps.tar.zst"), SUBSETS), tmp_path)
     assert totals["starts.outcome"][0] > 100 and totals["failures.class"][0] > 100
 
 
-def test_listings_of_the_sample_cluster_claim_nothing_that_its_stream_contradicts(tmp_path):
+def test_no_claim_from_the_sample_cluster_contradicts_its_stream(tmp_path):
     truth = recording.Truth(recording.streamed(SAMPLES / "stream.ndjson.zst"))
     documents = sorted((path.name, path.read_bytes()) for path in (SAMPLES / "cluster").glob("2*.json"))
     totals = judge(truth, [documents] + [documents[first::2] for first in (0, 1)], tmp_path)
     assert totals["failures.class"][1] > 10
 
 
-def test_listings_of_the_sample_of_an_old_agent_claim_nothing_that_its_poll_contradicts(tmp_path):
+def test_no_claim_from_the_sample_of_an_old_agent_contradicts_its_poll(tmp_path):
     truth = recording.Truth(recording.polled(pathlib.Path(__file__).with_name("nomad-0.6-poll.ndjson.zst")))
     documents = sorted((path.name, path.read_bytes()) for path in (SAMPLES / "nomad-0.6" / "agent").glob("*.json"))
     totals = judge(truth, [documents] + [documents[first::2] for first in (0, 1)], tmp_path)

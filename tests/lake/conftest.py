@@ -54,7 +54,7 @@ def lake(new_lake):
 
 @pytest.fixture(scope="session")
 def recorded():
-    """Overlapping documents of real clusters, oldest first: listings, documents of an old version, node lists."""
+    """Overlapping documents of real clusters: listings, oldest first, a snapshot state, a stream, and an allocation."""
     listings = sorted((SAMPLES / "cluster").glob("2*.json"))
     return [*listings, SAMPLES / "snapshot-state.json.zst", SAMPLES / "stream.ndjson.zst", SAMPLES / "allocation.json"]
 
@@ -68,12 +68,12 @@ def growing(ground):
 
 @pytest.fixture(scope="session")
 def truths(binary, ground, growing):
-    """The export of the first n of these listings, by n."""
+    """The export of the first n listings of `growing`, by n."""
     home = LakeDir(binary, ground / "truth")
     return {n: home.export(str(n), growing[:n]) for n in range(1, len(growing) + 1)}
 
 
 @pytest.fixture(scope="session")
 def truth(truths):
-    """The export of all of them."""
+    """The export of all listings of `growing`."""
     return truths[max(truths)]

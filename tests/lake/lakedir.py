@@ -36,7 +36,7 @@ def difference(export, truth):
 
 
 def miscounted(export):
-    """The ledger columns whose sum differs from the number of rows in the table, as in a partially applied batch."""
+    """The ledger columns whose sum differs from the number of rows in the table, as after a partially applied batch."""
     wrong = {}
     ledger = pq.read_table(export / "snapshots.parquet")
     for column, table in NEW.items():

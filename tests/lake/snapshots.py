@@ -1,7 +1,7 @@
 """A small cluster over time, and its listings at regular intervals.
 
-Allocations are created, their tasks restart and keep the last ten events, end or are stopped, stay listed for a while, and
-are collected. The same seed gives the same bytes.
+Allocations are created. Their tasks restart, and keep their last ten events. Allocations end or are stopped, stay
+listed for a while, and are then garbage-collected. The same seed gives the same bytes.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""What a compaction merges, and how it fails."""
+"""Which files a compaction merges, and how a compaction fails."""
 
 import collections
 import datetime

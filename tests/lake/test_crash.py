@@ -1,8 +1,8 @@
 """`kill -9` before every system call that changes a directory entry: all states of a lake that a kill can leave.
 
 strace kills at the N-th call of each kind. A first run without a kill counts the calls. Data is written to
-a temporary file first, so a kill before a write or an fsync leaves the same state as one before the next of
-these calls, plus an unused partial file.
+a temporary file first, so a kill before a write or an fsync leaves the same state as a kill before the next call
+that changes a directory entry, plus an unused partial file.
 """
 
 import collections
@@ -108,7 +108,8 @@ def test_a_later_ingest(lake, growing, truths):
 
 
 def test_an_ingest_that_finishes_another_one(lake, growing, truths):
-    """An ingest was killed right after its commit. The next ingest finishes it, and is killed at each of its points."""
+    """An ingest was killed right after its commit. The next ingest finishes the killed one, and is itself killed at
+    each of its points."""
     lake.ingest(*growing[:6])
     batches = sum(1 for _ in (lake.lake / "_alloclog/batches").rglob("*.json"))
     for n in range(1, 20):
@@ -129,8 +130,8 @@ def test_an_ingest_that_finishes_another_one(lake, growing, truths):
 
 
 def test_a_checkpoint(lake, growing, truths):
-    """Every hundredth version of a table gets a checkpoint, which takes two more renames per table. The versions
-    before it are fabricated."""
+    """Every hundredth version of a table gets a checkpoint, which takes two more renames per table. The test
+    fabricates the versions before the checkpoint."""
     lake.ingest(*growing[:6])
     for log in lake.lake.glob("*/_delta_log"):
         last = max(int(path.stem) for path in log.glob("*.json"))
@@ -196,7 +197,7 @@ def test_a_repair(lake, growing, truths):
 
 
 def test_a_repair_of_a_log(lake, growing, truths):
-    """Two logs each lack a middle version and the last version: no reader sees a partial repair."""
+    """Repairs two logs that each lack a middle version and the last version. No reader sees a partial repair."""
     for document in growing[:6]:
         lake.ingest(document)
     for table in ("task_events", "allocation_history"):

@@ -1,4 +1,4 @@
-"""Each kind of damage is found; a repair without loss keeps the rows, as counted by delta-rs."""
+"""A check finds each kind of damage. After a repair that loses nothing, delta-rs counts as many rows as before."""
 
 import json
 import os
@@ -83,7 +83,7 @@ def test_the_test_lake_has_everything_that_is_damaged(made, truths):
     assert (made.lake / LOG / "_last_checkpoint").exists()
 
 
-# Damage that can be repaired from the rest: the damage, and the name or text that a check must print.
+# Damage that can be repaired from the rest of the lake: the function that causes it, and the fixture that it damages.
 
 
 MENDED = {
@@ -149,7 +149,8 @@ def test_lost_remove_lines_are_found_and_rewritten(lake, truths):
 
 @pytest.mark.parametrize("are_versions_there", [True, False])
 def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
-    """The versions before a checkpoint can replace it. If they are lost, too, a repair writes the log from batches."""
+    """A repair can use the versions before a checkpoint instead of the checkpoint. If these versions are lost, too, the
+    repair writes the log from batches."""
     before = counts(lake)
     (checkpoint,) = (lake.lake / LOG).glob("*.checkpoint.parquet")
     checkpoint.unlink()
@@ -182,7 +183,7 @@ def flipped(path):
 
 
 def overwritten(path):
-    """Changes eight bytes in the middle of a column: they may still be valid Parquet."""
+    """Changes eight bytes in the middle of a column. The file may still be valid Parquet."""
     content = bytearray(path.read_bytes())
     content[60:68] = b"\xff" * 8
     path.write_bytes(content)
@@ -209,7 +210,7 @@ def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(la
     assert name_of(lake, path) in said and "--repair --drop-damaged drops it" in said
     assert name_of(lake, path) in lake.check("--repair", expect=FAILED)
     assert lake.files() | {name_of(lake, path)} == before
-    # Any copy of the file works.
+    # A copy of the file from anywhere replaces the damaged one.
     shutil.copy2(backup, path)
     assert lake.check() == ""
     lake.must_be(truths[10])
@@ -223,7 +224,7 @@ def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(la
 
 
 def test_damaged_bytes_are_neither_read_nor_merged(young_lake):
-    """Otherwise a reader would get wrong rows without a message, and a merged file with them would get a valid hash."""
+    """Otherwise a reader would get wrong rows without a message, and a merge would give them a valid hash."""
     lake = young_lake
     path = data_files(lake)[-1]
     overwritten(path)
@@ -246,7 +247,7 @@ def rotated(*paths):
     [["sightings", "task_state_history"], ["task_events", "snapshots", "task_events"]],
     ids=["two", "three"],
 )
-def test_swapped_files_of_two_tables_are_found_and_put_right(lake, growing, truths, tables):
+def test_swapped_files_of_two_tables_are_found_and_repaired(lake, growing, truths, tables):
     there, _ = lake.data_files()
     live = {table: [path for path in data_files(lake, table) if name_of(lake, path) in there] for table in set(tables)}
     swapped = [live[table].pop() for table in tables]
@@ -266,8 +267,8 @@ def test_swapped_files_of_two_tables_are_found_and_put_right(lake, growing, trut
     lake.must_leave_nothing()
 
 
-def test_a_copy_of_another_file_mends_only_what_it_holds(lake, truths):
-    """One file replaced another under its name: the bytes of the first still exist, those of the second are lost."""
+def test_a_file_under_the_name_of_another_one_repairs_only_itself(lake, truths):
+    """A file was renamed to the name of another one. Its own bytes still exist; those of the other file are lost."""
     there, _ = lake.data_files()
     one, other = [path for path in data_files(lake, "task_state_history") if name_of(lake, path) in there][-2:]
     other.rename(one)
@@ -280,7 +281,7 @@ def test_a_copy_of_another_file_mends_only_what_it_holds(lake, truths):
 
 def test_a_missing_or_changed_batch_is_found_and_rebuilt_from_the_logs(lake, growing, truths):
     numbers = range(1, len(batches(lake)) + 1)
-    # The batch of an ingest, those of the compaction, and the last batch are among these.
+    # Among these are the batch of an ingest, the batches of the compaction, and the last batch.
     for number in (1, 8, 9, 10, numbers[-1]):
         path = batches(lake)[number - 1]
         whole = path.read_bytes()
@@ -327,7 +328,7 @@ def test_lost_batches_stop_an_ingest_until_a_repair(lake, growing, truths, which
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["missing", "damaged"])
 @pytest.mark.parametrize("reached", [0, 3])
-def test_a_lost_batch_that_not_every_table_has_is_replaced_only_when_told(young_lake, growing, truths, damage, reached):
+def test_a_lost_batch_that_some_tables_lack_is_replaced_only_on_request(young_lake, growing, truths, damage, reached):
     """A batch whose writer was killed after its commit, when it had applied the batch to `reached` tables."""
     lake = young_lake
     lake.ingest(growing[5])
@@ -339,7 +340,7 @@ def test_a_lost_batch_that_not_every_table_has_is_replaced_only_when_told(young_
         versions(lake, table)[-1].unlink()
     damage(lost)
     if reached == 0 and not lost.exists():
-        # The lake has no trace of the batch: it is in the same state as before the batch.
+        # Nothing in the lake refers to the batch, so the lake is in the same state as before the batch.
         assert lake.check() == ""
         lake.must_be(truths[5])
         return
@@ -367,7 +368,7 @@ def test_tables_without_their_lake_are_not_taken_for_a_new_one(lake, growing, tr
     assert "is missing" in said and "lake check --repair" in said
     assert lake.files() == before
     assert "is missing" in lake.check(expect=FAILED)
-    # A dry run says what a repair would do, and ends like one that leaves damage.
+    # A dry run prints what a repair would do, and exits with the code of a check that leaves damage.
     said = lake.check("--repair", "--dry-run", expect=FAILED)
     for name in [lost] if lost else ["lake.json", "batches"]:
         (line, *_) = [line for line in said.splitlines() if f"_alloclog/{name}" in line]
@@ -419,7 +420,7 @@ def test_a_damaged_description_is_rebuilt_from_the_tables(lake, growing, truths,
 
 
 def test_a_damaged_description_without_tables_is_not_rebuilt(lake):
-    """Nothing else proves the format."""
+    """Without the logs of the tables, nothing else shows the format of the lake."""
     for table in STORED:
         shutil.rmtree(lake.lake / table / "_delta_log")
     path = lake.lake / "_alloclog/lake.json"
@@ -432,7 +433,7 @@ def test_a_damaged_description_without_tables_is_not_rebuilt(lake):
 
 @pytest.mark.parametrize("is_description_lost", [True, False])
 def test_a_damaged_description_and_a_damaged_log(lake, truths, is_description_lost):
-    """The other logs prove the format, and then the batches the log."""
+    """A repair takes the format from the other logs, and then rebuilds the damaged log from the batches."""
     path = lake.lake / "_alloclog/lake.json"
     path.unlink() if is_description_lost else path.write_bytes(b"")
     shutil.rmtree(lake.lake / "task_events/_delta_log")
@@ -460,7 +461,7 @@ def test_another_engines_files_are_unverified_and_its_merges_no_damage(lake, tru
     said = lake.run("lake", "check", lake.lake)
     assert "unverified" in said and "task_events" in said
     lake.must_be(truths[10])
-    # If a later version is lost, a repair restores it, and every row is there once.
+    # If a later version is lost, a repair restores it, and every row is stored once.
     lost_last_versions(lake)
     assert "the log of task_events" in lake.check(expect=FAILED)
     lake.check("--repair")
@@ -492,7 +493,7 @@ def test_a_log_of_files_that_another_engine_merged_and_removed(lake, growing, tr
     lake.must_be(truths[11])
 
 
-def test_rows_that_only_another_engines_lost_files_have_are_dropped_only_when_told(lake, growing, truths):
+def test_rows_that_only_another_engines_lost_files_have_are_dropped_only_on_request(lake, growing, truths):
     """The log loses the versions of an ingest and of a later merge. The file of the ingest was removed, and no log
     lists the merged file."""
     merged_and_removed(lake)

@@ -1,4 +1,4 @@
-"""A full disk, missing permissions, damage, wrong clocks: clear messages with the lake's name, and no data loss."""
+"""A full disk, missing permissions, damage and wrong clocks lose no data. The messages are clear, and name the lake."""
 
 import json
 import os
@@ -154,7 +154,7 @@ def at(offset):
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_clock_that_jumps(lake, growing, truth, cached):
-    """Clocks that are years or an hour slow, years fast, or before 1980: every row is there once."""
+    """Every row is stored once, even if clocks are years or an hour slow, years fast, or before 1980."""
     offsets = ["+0", "-2y", "-1h", "+0", "+5y", "+0", "-45y", "-4d", "+4d", "-3d", "+0", "-1s"]
     for document, offset in zip(growing, offsets, strict=True):
         lake.ingest(document, **at(offset))
@@ -176,7 +176,8 @@ def test_a_clock_that_jumps(lake, growing, truth, cached):
 
 
 def test_merged_files_are_removed_after_a_week(lake, growing, truth):
-    """Merged files stay for running readers, however old they are, and are removed a week after the merge."""
+    """Files that were merged stay for running readers, no matter how old the files are. They are removed a week after
+    the merge."""
     for document in growing:
         lake.ingest(document)
     other = lake.copy("earlier-merge")
@@ -234,7 +235,7 @@ def test_a_lake_whose_description_is_damaged(lake, growing, content):
 
 
 def test_a_batch_that_is_damaged(lake, growing, truths):
-    """If the last batch is damaged, and no table has it yet, every command fails. A check finds an old one."""
+    """If the last batch is damaged and no table has it yet, every command fails. A check finds older damaged ones."""
     for document in growing[:3]:
         lake.ingest(document)
     name = "_alloclog/batches/000000000/000000000004.json"

@@ -1,4 +1,4 @@
-"""In any order, with repetitions, with any state of the cache: a lake equals one export of all sources."""
+"""A lake equals one export of all sources: in any order, with repetitions, and with any state of the cache."""
 
 import random
 import shutil
@@ -150,7 +150,7 @@ def test_the_lake_is_restored_to_an_earlier_state(lake, growing, truth):
 
 @pytest.mark.parametrize("others", [1, 3, 6])
 def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth, others):
-    """The new batches and versions of the restored lake have numbers that the cache knows, but other content."""
+    """The new batches and versions of the restored lake have numbers that are in the cache, but other content."""
     for document in growing[:4]:
         lake.ingest(document)
     earlier = lake.copy("earlier")
@@ -167,12 +167,13 @@ def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth,
 
 
 def test_the_lake_is_restored_to_before_a_compaction(lake, growing, truth):
-    """The cache has a batch and versions of tables; the restored lake has others with the same numbers."""
+    """The cache has a batch and versions of tables. The restored lake has another batch and other versions with the
+    same numbers."""
     for document in growing[:9]:
         lake.ingest(document)
     earlier = lake.copy("earlier")
     lake.run("lake", "compact", lake.lake)
-    lake.ingest(growing[0])  # Nothing new; the cache records the heads of the tables.
+    lake.ingest(growing[0])  # This adds nothing new, but the cache records the heads of the tables.
     shutil.rmtree(lake.lake)
     shutil.copytree(earlier.lake, lake.lake)
     lake.ingest(growing[9], cache=earlier.cache)

@@ -1,5 +1,5 @@
-"""When allocations were last seen, whether they vanished, and coverage: the same in a lake as in one export of all
-documents, or unknown, for any order, any split into ingests, and any state of the cache."""
+"""When allocations were last seen, whether they vanished, and coverage: a lake gives the same values as one export of
+all documents, or null. This holds for any order, any split into ingests, and any state of the cache."""
 
 import random
 import shutil

@@ -51,7 +51,8 @@ def test_writers_at_once(lake, growing, truth, took, writers, seed):
     def look_after(chance):
         command = chance.choice(["compact", "vacuum"])
         if command == "vacuum":
-            # No compaction is running now. A running one relies on its new files being younger than 12 hours.
+            # No compaction is running now, so files may be aged. A running compaction would need its new files to be
+            # younger than 12 hours.
             lake.age(unfinished=False)
         storm.killed(lake.start("lake", command, "-q", lake.lake), chance.uniform(0, 4 * took))
         time.sleep(took)
@@ -69,7 +70,7 @@ def test_writers_at_once(lake, growing, truth, took, writers, seed):
         storm = Storm(start, lake.lake, growing, writers, f"{seed} {rounds}", within=1.5 * took)
         kills += storm.run(look_after, read)
         print(f"{kills} kills in {rounds} lakes")
-        # The rows of all successful ingests are there. The next ingest finishes a batch that a killed one left.
+        # The lake has the rows of all successful ingests. The next ingest finishes a batch that a killed one left.
         lake.must_be(truth)
         lake.ingest(*growing)
         lake.must_be_whole(truth)

@@ -1,7 +1,7 @@
 """Ingests of a cluster at regular intervals: the cost of each, and the growth of the lake.
 
-The program runs with the clock of the cluster, so that its cache expires as over a year; the files of the
-lake get matching times before each maintenance run.
+The program runs with the clock of the cluster, so that its cache expires as over a year. The files of the lake get
+matching times before each maintenance run.
 """
 
 import datetime
@@ -61,7 +61,7 @@ class Files:
         return len(there)
 
     def set_back(self, now_ns):
-        """Gives each file the age by this machine's clock that it has by the clock of the cluster."""
+        """Sets the time of each file so that its age by this machine's clock is its age by the clock of the cluster."""
         now = time.time()
         for name, written_ns in self.written.items():
             moment = now - (now_ns - written_ns) / 10**9

@@ -53,7 +53,8 @@ def parts(directory):
 
 @pytest.fixture(scope="session")
 def past(program, tmp_path_factory):
-    """A lake whose ledger has more than a hundred versions, and so a checkpoint; some files were merged before it."""
+    """A lake whose ledger has more than a hundred versions, and therefore a checkpoint. Some files were merged before
+    the checkpoint."""
     directory = tmp_path_factory.mktemp("past")
     lake = directory / "lake"
     others = ["cluster/nodes.json", "snapshot-state.json.zst", "stream.ndjson.zst", "nomad-0.6/allocations.json"]

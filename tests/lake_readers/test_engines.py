@@ -52,7 +52,7 @@ def test_events_are_partitioned_by_day(past, table):
 
 
 @pytest.mark.parametrize("table", STORED)
-def test_files_that_are_skipped_hold_nothing(past, table):
+def test_files_that_are_skipped_have_no_matching_rows(past, table):
     """Checks the bounds in the log, by which delta-rs and Arrow skip files."""
     dataset = deltalake.DeltaTable(past.lake / table).to_pyarrow_dataset()
     truth = past.truth[table]

@@ -28,7 +28,7 @@ NOT_COMPARED = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NE
 
 
 def masked(value):
-    """A text masked by the current rules; format 1 stored this password in some columns."""
+    """A text masked by the current rules. Format 1 stored this password unmasked in some columns."""
     if isinstance(value, str):
         return value.replace("u:hunter2@", "***@").replace("operator:hunter2@", "***@")
     return value
@@ -92,7 +92,8 @@ def test_an_engine_sees_the_rows_and_the_new_columns_after_the_upgrade(upgraded,
 
 
 def test_new_rows_next_to_old_ones(program, upgraded, tmp_path, truth):
-    """Rows added after the upgrade have values in the new columns, older rows have null; compaction keeps both."""
+    """Rows added after the upgrade have values in the new columns, and older rows have null. A compaction keeps
+    both."""
     lake = tmp_path / "lake"
     shutil.copytree(upgraded, lake)
     more = SAMPLES / "cluster/20261123T183352Z.json"

@@ -64,7 +64,7 @@ def small(binary, one_proxy, lakes, listings, tmp_path_factory):
     directory = tmp_path_factory.mktemp("small")
     program = Program(binary, directory, one_proxy.url, next(lakes))
     documents = parts(listings[1], directory, size=1, step=1)
-    assert len(documents) >= 8, "fewer small files are left alone"
+    assert len(documents) >= 8, "a compaction does not merge fewer small files"
     for document in documents:
         program.ingest(document)
     return SimpleNamespace(prefix=program.prefix, documents=documents, truth=program.exported(*documents))
@@ -72,7 +72,7 @@ def small(binary, one_proxy, lakes, listings, tmp_path_factory):
 
 @pytest.fixture
 def small_files(program, server, small):
-    """Makes the program's lake a copy of it."""
+    """Makes the program's lake a copy of the lake `small`."""
     server.copy(small.prefix, program.prefix)
     return small
 

@@ -11,7 +11,8 @@ def changes(request):
 class Killer:
     """A rule that kills the program right before its n-th changing request is forwarded.
 
-    For the store that equals a kill right after the previous one, whether or not the program got its answer.
+    For the store, this equals a kill right after the previous changing request, whether or not the program received its
+    answer.
     """
 
     def __init__(self, number):
@@ -34,7 +35,7 @@ class Killer:
         return None
 
     def kills(self, program, *arguments):
-        """Returns true if it was killed; otherwise it has finished."""
+        """Runs the program. Returns true if it was killed, and false if it finished."""
         self.process = program.start(*arguments)
         self.is_started.set()
         self.process.communicate(timeout=120)

@@ -41,7 +41,7 @@ class Program:
         )
 
     def end(self, process, expect=0):
-        """Waits for its end, and returns what it wrote to standard output and standard error."""
+        """Waits for the end of a process, and returns what it wrote to standard output and standard error."""
         out, errors = (text.decode() for text in process.communicate(timeout=120))
         assert process.returncode == expect, errors
         assert SECRET not in out + errors and TOKEN not in out + errors

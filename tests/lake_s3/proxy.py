@@ -1,4 +1,4 @@
-"""A proxy between the program and a server that simulates faults of networks and stores.
+"""A proxy between the program and a server. The proxy simulates faults of networks and stores.
 
 A rule is a function of a request and of `forward`, which forwards the request and returns the server's answer. It
 returns the answer for the program, or None to reset the connection.

@@ -1,4 +1,4 @@
-"""The foundation of these tests: of many conditional puts of one key, exactly one succeeds."""
+"""Checks what the other tests rely on: of many concurrent conditional puts of one key, exactly one succeeds."""
 
 import threading
 from collections import Counter
@@ -7,7 +7,8 @@ RACERS = 8
 
 
 def exactly_one_wins(put, get, won, lost):
-    """Eight clients put each key simultaneously, and one wins; `put(n, key, body)` is the request of client n, and returns a status."""
+    """Asserts that exactly one of eight clients wins if all put the same key simultaneously. `put(n, key, body)` sends
+    the request of client n, and returns its status."""
     for key in (f"race/{number}" for number in range(20)):
         start = threading.Barrier(RACERS)
         statuses = {}

@@ -1,7 +1,7 @@
 """An S3 server on loopback: moto, behind a single-threaded server.
 
 moto checks whether a key exists and then writes it, so that two threads could both find it missing. Here there is one
-thread, so conditional puts are atomic. The rest is moto's: keys, listings, ETags, 412.
+thread, so conditional puts are atomic. moto implements the rest: keys, listings, ETags, and the status 412.
 """
 
 import datetime

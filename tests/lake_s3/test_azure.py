@@ -16,7 +16,7 @@ from racing import exactly_one_wins
 
 AZURITE = os.environ.get("AZURITE_BIN", "")
 CONTAINER = "lakes"
-# Any base64 key; it must not be printed.
+# Any base64 key. The program must not print it.
 ACCOUNT, KEY = "account", "bWFya2VyLW9mLXRoZS1hY2NvdW50LWtleQ=="
 
 pytestmark = pytest.mark.skipif(not os.access(AZURITE, os.X_OK), reason="AZURITE_BIN does not name Azurite's azurite-blob")

@@ -1,4 +1,4 @@
-"""Faults of networks and stores: the result is the same lake, or a clear error and an unchanged lake."""
+"""Faults of networks and stores: the program commits the same rows, or reports a clear error and changes nothing."""
 
 import os
 import signal
@@ -112,7 +112,7 @@ def test_a_store_that_denies_access_is_reported_and_the_lake_is_whole(program, p
     _, stderr = program.ingest(listings[2], expect=1)
     assert "403" in stderr and "AccessDenied" in stderr and f"lake {program.lake}" in stderr
     proxy.reset()
-    # An existing batch is committed; the next ingest applies it to every table.
+    # A batch that was written is committed, and the next ingest applies it to every table.
     is_there = wanted is is_commit
     if not is_there:
         program.holds(truth[2])
@@ -167,7 +167,7 @@ def test_a_repair_drops_no_file_that_it_could_not_read(program, proxy, server, l
     assert before["task_events"] > 50
     proxy.rule = lambda request, forward: says(status, code) if is_data(request) else forward(request)
     _, stderr = program.run("lake", "check", "--repair", "--drop-damaged", program.lake, expect=1)
-    assert str(status) in stderr and "mended" not in stderr and "dropped" not in stderr
+    assert str(status) in stderr and "repaired" not in stderr and "dropped" not in stderr
     proxy.reset()
     assert server.row_counts(program.prefix) == before and server.names(program.prefix) == names
     _, stderr = program.run("lake", "check", program.lake)
@@ -193,8 +193,8 @@ def test_a_repair_drops_missing_files_only_on_request(program, server, listings,
 
 
 def held_put(delay, refusals):
-    """The first put of a batch is delayed, as by a network: it arrives after `delay` seconds. Until then, and
-    at most `refusals` times, the store answers 409 to further attempts, as S3 does while another request is in progress."""
+    """The first put of a batch is delayed, as by a network: it arrives after `delay` seconds. Until then, the store
+    answers 409 to further attempts, but at most `refusals` times. S3 does so while another request is in progress."""
     state = {"first": None, "refused": 0, "landed": threading.Event()}
 
     def land(request, forward):
@@ -237,7 +237,7 @@ def test_a_put_that_arrives_after_its_writer_gave_up_loses_no_file(program, prox
     assert "batch 3 may have been committed" in stderr and not state["landed"].is_set()
     assert state["landed"].wait(30)
     proxy.reset()
-    # The rows of the late batch are in the lake already, once.
+    # The rows of the late batch are already in the lake, so they are not added again.
     _, stderr = program.ingest(listings[2])
     assert "nothing new" in stderr
     program.holds(truth[3])

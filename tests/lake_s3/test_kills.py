@@ -1,4 +1,4 @@
-"""Killed at any point: the next ingest finishes the work, and each row is there once."""
+"""After a kill at any point, the next ingest finishes the work, and each row is stored once."""
 
 import json
 
@@ -19,12 +19,12 @@ def test_an_ingest_may_be_killed_at_any_change_that_it_makes(program, proxy, lak
         proxy.rule = straight
         program.ingest(*listings[:2])
         program.holds(truth[2])
-    # lake.json, the probe for overwriting, six tables, five files, the batch, five commits, and the cache.
+    # The changes: lake.json, the probe for overwriting, six tables, five files, the batch, five commits, and the cache.
     assert number > 20
 
 
 def killed_again_and_again(program, proxy, step, *arguments):
-    """Runs the program until it finishes, killed `step` changes later each time; yields how often it was killed."""
+    """Runs the program until it finishes, and kills each run `step` changes later. Yields the number of kills."""
     times, was_killed = -1, True
     while was_killed:
         times += 1
@@ -35,7 +35,8 @@ def killed_again_and_again(program, proxy, step, *arguments):
 
 
 def test_a_repeatedly_killed_ingest_makes_progress(program, proxy, listings, truth):
-    """Each run is killed one change later than the last. It finishes or abandons earlier work, but repeats none."""
+    """Each run is killed one change later than the last. A run finishes or abandons earlier work, but does not repeat
+    it."""
     program.ingest(listings[0])
     *_, times = killed_again_and_again(program, proxy, 1, "ingest", listings[1], "--lake", program.lake)
     assert times > 5

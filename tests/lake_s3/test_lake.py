@@ -14,7 +14,7 @@ def reports(program, *inputs):
 
 
 def nulls(some, all, name=""):
-    """The names of the values of `all` that are null in `some`; the others are equal."""
+    """The names of the values of `all` that are null in `some`. Asserts that all other values are equal."""
     if isinstance(all, dict):
         assert some.keys() == all.keys()
         return [null for key in all for null in nulls(some[key], all[key], key)]
@@ -52,7 +52,7 @@ def test_a_lake_in_a_bucket(program, listings, truth):
 
 
 @pytest.mark.parametrize("writers", [2, 8])
-def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path, writers):
+def test_concurrent_writers_add_each_row_once(program, proxy, listings, tmp_path, writers):
     """The writers create the lake, their documents overlap, and answers to puts are delayed."""
     documents = [document for listing in listings[1:4] for document in parts(listing, tmp_path, size=4, step=2)]
     shares = [documents[number::writers] for number in range(writers)]
@@ -66,7 +66,7 @@ def test_writers_at_once_bring_each_row_once(program, proxy, listings, tmp_path,
     for process in started:
         program.end(process)
     lost = [request for request in proxy.requests if request.is_conditional and "/batches/" in request.path]
-    assert len(lost) > writers, "no two of them wanted the same number"
+    assert len(lost) > writers, "no two writers tried to create the same batch"
     program.holds(program.exported(*documents))
 
 
@@ -91,7 +91,7 @@ def test_a_compaction_skips_files_merged_by_others(program, proxy, server, small
 
 def test_filters_spare_requests(program, proxy, listings, tmp_path):
     """In a lake of three distant days, the program reads only the files that a filter needs."""
-    # No document is later than now, because its time would not be trusted.
+    # No document has a time after now, because such a time would not be trusted.
     for days in (-20, -10, 0):
         program.ingest(on_another_day(listings[4], tmp_path, days))
 

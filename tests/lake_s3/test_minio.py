@@ -1,4 +1,5 @@
-"""A lake on MinIO, a real S3 server. $MINIO_BIN names its program; without it, these tests are skipped.
+"""A lake on MinIO, a real S3 server. $MINIO_BIN names the program of MinIO. Without this variable, the tests are
+skipped.
 
 docs/operations.md names the version that was run.
 
@@ -86,7 +87,7 @@ def minio(tmp_path_factory):
 
 @pytest.fixture
 def proxy(minio):
-    """Replaces the proxy before moto."""
+    """Replaces the proxy that forwards to moto."""
     proxy = Proxy(minio.address)
     yield proxy
     proxy.stop()
@@ -139,8 +140,8 @@ def test_killed_at_every_third_change(program, proxy, minio, listings, truth):
 
 
 def test_the_server_is_killed_amid_ingests(program, minio, listings, truth):
-    """The server is killed a little later each time. Committed batches are there; the other documents can be ingested
-    again."""
+    """The server is killed a little later each time. Committed batches stay, and the other documents can be
+    ingested again."""
     program.ingest(listings[0])
     for n in range(1, 6):
         process = program.start("ingest", listings[n], "--lake", program.lake)
@@ -156,7 +157,7 @@ def test_the_server_is_killed_amid_ingests(program, minio, listings, truth):
 
 
 def test_the_server_is_killed_amid_repairs(program, minio, listings, truth):
-    """A version of a log is lost, and the server is killed a little later in each repair of it."""
+    """A version of a log is lost. The server is killed during each repair of the log, a little later each time."""
     for listing in listings[:6]:
         program.ingest(listing)
     for n in range(1, 6):

@@ -1,4 +1,4 @@
-"""`kill -9` at random times while two or eight writers use a bucket; tests/storm.py sets the number."""
+"""`kill -9` at random times while two or eight writers use a bucket; tests/storm.py sets the number of kills."""
 
 import math
 import time
@@ -39,7 +39,7 @@ def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writ
         storm = Storm(start, program.lake, documents, writers, f"{seed} {rounds}", within=1)
         kills += storm.run(merge)
         print(f"{kills} kills in {rounds} lakes")
-        # The rows of all successful ingests are there. The next ingest finishes the work of the last killed one.
+        # The lake has the rows of all successful ingests. The next ingest finishes the work of the last killed one.
         assert program.exported(program.lake) == truth
         program.ingest(*documents)
         program.holds(truth)

@@ -1,4 +1,4 @@
-"""The server of these tests supports atomic conditional puts."""
+"""Checks that the server of these tests supports atomic conditional puts."""
 
 from botocore.exceptions import ClientError
 from racing import RACERS, exactly_one_wins

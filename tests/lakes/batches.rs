@@ -78,7 +78,7 @@ fn a_pending_batch_is_visible_to_readers_and_then_applied() {
     let (_directory, lake) = lake();
     ingested(&lake, &documents()[0]);
     let (expected, _) = rows(&lake, &ScanFilter::default());
-    // The lake as it is if the writer was killed right after its commit: no table has the batch yet.
+    // Restore the state of a lake whose writer was killed right after its commit, when no table had the batch yet.
     let root = lake.storage.directory().unwrap();
     for table in alloclog::lake::ORDER {
         let _ = fs::remove_file(root.join(table.name()).join("_delta_log/00000000000000000001.json"));
@@ -155,7 +155,7 @@ fn damage_is_reported_and_repaired() {
     assert_eq!(lake.storage.list("").unwrap(), before);
     assert_eq!(checked(&lake, Mend::DropDamaged), found);
     assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
-    // The cache still has the dropped rows. Nevertheless an ingest adds them again when a source shows them.
+    // The cache still has the dropped rows. Nevertheless, an ingest adds these rows again when a source shows them.
     assert!(rows(&lake, &ScanFilter::default()).0.len() < expected.len());
     documents().iter().for_each(|document| drop(ingested(&lake, document)));
     assert_eq!(rows(&lake, &ScanFilter::default()).0, expected);

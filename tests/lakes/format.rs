@@ -26,14 +26,14 @@ fn here(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lakes").join(name)
 }
 
-/// The documents in the lakes in `tests/lakes/format-*`, in the order of their ingests: see the README there.
+/// The documents in the lakes in `tests/lakes/format-*`, in the order of their ingests (see tests/lakes/README.md).
 fn documents() -> Vec<PathBuf> {
     let samples = ["20261123T182801Z.json", "20261123T182831Z.json", "nodes.json", "20261123T183131Z.json"];
     let samples = samples.iter().map(|name| sample("cluster").join(name));
     samples.chain([here("quoting.json"), sample("stream.ndjson.zst")]).collect()
 }
 
-/// The documents in the lake of a format. Logs are among them since format 3.
+/// The documents in the lake of a format. Since format 3, logs are among these documents.
 fn documents_of(format: u32) -> Vec<PathBuf> {
     let logs = ["client1.log", "client2.log", "client3.log"].iter().filter(|_| format >= 3);
     documents().into_iter().chain(logs.map(|name| sample("logs").join(name))).collect()
@@ -68,7 +68,7 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
         later.iter().for_each(|name| drop(row.remove(*name)));
         format!("{table} {}", Value::Object(row))
     };
-    // Programs of format 1 took the time of a document that has no other time from the event times of clients.
+    // If a document had no other time, programs of format 1 took its time from the event times of clients.
     let is_dated_otherwise = |line: &String| {
         let is_by_content = line.starts_with("snapshots ") && line.contains(r#""observed_from":"content""#);
         is_by_content || line.starts_with("sightings ")
@@ -79,7 +79,7 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
     lines
 }
 
-/// These rows after remasking.
+/// Returns these rows after remasking.
 fn masked(mut lines: Vec<String>) -> Vec<String> {
     for line in &mut lines {
         for user in ["u", "operator"] {
@@ -136,7 +136,7 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
         let read_only = Lake::open(&path).unwrap();
         assert_eq!(masked(comparable_rows(&read_only)), expected, "format {format}, read");
         assert_eq!(wrong(&read_only), [], "format {format}, before the upgrade");
-        assert_eq!(format_of(&path), u64::from(format), "a reader upgrades nothing");
+        assert_eq!(format_of(&path), u64::from(format), "a reader does not upgrade the lake");
 
         let lake = Lake::open_or_create(&path).unwrap();
         assert_eq!(format_of(&path), u64::from(FORMAT));
@@ -156,8 +156,8 @@ fn lakes_of_older_formats_are_read_and_get_no_row_twice() {
         assert!(ingested(&lake, &more).batch.is_some());
         assert_eq!(ingested(&lake, &more).batch, None);
         let all: Vec<PathBuf> = documents_of(format).into_iter().chain([more]).collect();
-        assert_eq!(masked(comparable_rows(&lake)), truth(&all), "format {format}, and more");
-        assert_eq!(wrong(&lake), [], "format {format}, and more");
+        assert_eq!(masked(comparable_rows(&lake)), truth(&all), "format {format}, after another document");
+        assert_eq!(wrong(&lake), [], "format {format}, after another document");
     }
 }
 
@@ -167,7 +167,7 @@ fn an_upgrade_killed_at_any_step_is_continued() {
     let (_after, after) = of_format(1);
     let upgraded = Lake::open_or_create(&after).unwrap();
     let expected = comparable_rows(&upgraded);
-    // In the order in which they are written: the batch, the tables, lake.json.
+    // Lists the new objects in the order in which they are written: the batch, the tables, lake.json.
     let is_new =
         |name: &String| fs::read(Path::new(&before).join(name)).ok() != Some(upgraded.storage.need(name).unwrap());
     let written: Vec<String> =
@@ -259,7 +259,7 @@ fn programs_of_format_1_stop_at_the_upgrade() {
 
 #[test]
 fn newer_formats_are_refused_with_a_message() {
-    // A newer format is refused because of a batch, a table, or lake.json.
+    // A newer format in a batch, in a table or in lake.json is refused.
     let (_directory, newer) = lake();
     ingested(&newer, &documents()[1]);
     let root = newer.storage.directory().unwrap().to_owned();
@@ -268,7 +268,7 @@ fn newer_formats_are_refused_with_a_message() {
     fs::write(&batch, r#"{"needs_format":4,"written_ms":"","batch":{"id":7}}"#).unwrap();
     let error = format!("{:#}", newer.finish(&mut TableHeads::new()).unwrap_err());
     assert!(error.contains("the lake has format 4 from this batch on") && error.contains("use a newer one"), "{error}");
-    // A repair does not take the batch for a damaged one.
+    // A repair does not treat the batch as damaged.
     let repaired = |lake: &Lake| check::check(lake, Mend::DropDamaged, &mut |_| ());
     let before = newer.storage.list("").unwrap();
     let error = format!("{:#}", repaired(&newer).unwrap_err());
@@ -286,7 +286,7 @@ fn newer_formats_are_refused_with_a_message() {
     let error = format!("{:#}", repaired(&newer).unwrap_err());
     assert!(error.contains("table snapshots has format 4") && error.contains("use a newer one"), "{error}");
     assert_eq!(newer.storage.list("").unwrap(), before);
-    // Nor does it rebuild a description of an older format.
+    // A repair does not replace a damaged description by one with an older format, either.
     let about = root.join("_alloclog/lake.json");
     for damage in ["", r#"{"format":4,"id":"00000000000000000000000000000000","created_ms":0}"#] {
         fs::write(&about, damage).unwrap();
@@ -377,7 +377,7 @@ fn remasking_changes_texts_but_no_identity() {
         let objects = lake.storage.list("").unwrap().into_iter().filter(|object| object.name.ends_with(".json"));
         objects.map(|object| String::from_utf8(lake.storage.need(&object.name).unwrap()).unwrap()).collect()
     };
-    assert!(text(&before).contains(PASSWORD), "and its batches hold the least and the greatest text of a file");
+    assert!(text(&before).contains(PASSWORD), "the batches of format 1 masked no bounds of a file");
 
     let lake = Lake::open_to_write(&path).unwrap();
     let done = remask::remask(&lake, &mut |_| ()).unwrap();
@@ -387,7 +387,11 @@ fn remasking_changes_texts_but_no_identity() {
     for document in documents() {
         assert_eq!(ingested(&lake, &document).batch, None, "{}", document.display());
     }
-    assert_eq!(remask::remask(&lake, &mut |_| ()).unwrap(), remask::Remasked::default(), "there is nothing left to do");
+    assert_eq!(
+        remask::remask(&lake, &mut |_| ()).unwrap(),
+        remask::Remasked::default(),
+        "a second remask changes nothing"
+    );
 
     // A week later, a vacuum and a compaction remove the remaining objects.
     super::batches::age(&lake);

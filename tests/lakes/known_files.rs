@@ -1,4 +1,4 @@
-//! When an ingest reads a file again, and when it need not.
+//! When an ingest reads a file again, and when it skips the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -59,8 +59,8 @@ fn old_rows_not_seen_recently_are_dropped_and_the_horizon_moves() {
     cache.count(4, 7, 2);
     cache.count(4, 6, 3);
     cache.forget(hours);
-    assert_eq!(cache.restarts(4), Some(7), "the largest, whatever comes later");
-    assert!(cache.touch(table, 1, hours), "nothing is forgotten before its time");
+    assert_eq!(cache.restarts(4), Some(7), "the largest counter, even if a smaller one follows");
+    assert!(cache.touch(table, 1, hours), "no row is dropped before its time");
     cache.forget(2 * hours + 1);
     assert!(!cache.touch(table, 1, 3 * hours));
     assert_eq!(cache.restarts(4), None);

@@ -1,4 +1,4 @@
-//! Where an export may write: what it replaces, what it refuses, and what a stopped one leaves.
+//! Where an export may write, which files it replaces or refuses to replace, and which files a stopped export leaves.
 
 use std::fs;
 use std::io::Write;
@@ -17,7 +17,7 @@ fn an_output_is_replaced_only_if_an_export_made_it() {
     assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["a"]);
     sandbox.export(&["b.json", "-o", "out", "--force", "--table", "task_events"]).exits_with(0);
     assert_eq!(texts(&Exported::read(&sandbox.path("out"), "task_events"), "alloc_id"), ["b"]);
-    assert_eq!(sandbox.files("out").len(), 2, "files of the earlier export are gone");
+    assert_eq!(sandbox.files("out").len(), 2, "the files of the earlier export are removed");
     sandbox.file("out/precious.txt", "x");
     sandbox.export(&["a.json", "-o", "out", "--force"]).exits_with(1).stderr_has("precious.txt");
     sandbox.file("other/precious.txt", "x");
@@ -64,7 +64,7 @@ fn export_while(sandbox: &Sandbox, flags: &[&str], meanwhile: impl FnOnce()) -> 
     let mut child = piped.expect("the program starts");
     let working = || sandbox.names().iter().any(|name| name.contains(".alloclog-"));
     while !working() {
-        assert!(child.try_wait().expect("a child").is_none(), "it ended before its input");
+        assert!(child.try_wait().expect("a child").is_none(), "the export ended before its input");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     meanwhile();
@@ -148,7 +148,7 @@ fn an_interrupted_export_leaves_no_files() {
     let mut child =
         sandbox.command(&["export", "-", "-o", "out"]).stdin(Stdio::piped()).spawn().expect("the program starts");
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert_eq!(sandbox.names().len(), 1, "it writes to one temporary directory");
+    assert_eq!(sandbox.names().len(), 1, "the running export writes to one temporary directory");
     let stopped = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill");
     assert!(stopped.success());
     let status = child.wait().expect("an end");

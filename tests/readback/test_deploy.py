@@ -128,10 +128,10 @@ def test_the_units_and_cron_work_on_a_lake(program, cluster, tmp_path):
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_systemd_takes_the_units(unit, program, tmp_path):
+def test_systemd_accepts_the_units(unit, program, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not here")
-    # Timers are verified with their services; the program need not be installed.
+    # Verify all units together, because a timer needs its service. The replaced path need not be installed.
     for path in UNITS:
         (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, os.path.abspath(program.path)))
     ran = subprocess.run(["systemd-analyze", "verify", tmp_path / unit.name], capture_output=True, text=True)
@@ -152,11 +152,12 @@ def test_each_timer_has_its_service_and_reads_the_same_environment():
     assert {"ALLOCLOG_LAKE", "NOMAD_ADDR", "NOMAD_TOKEN", "AWS_ACCESS_KEY_ID"} <= set(names)
 
 
-def test_the_ingest_job_asks_for_all_that_its_policy_lets_it_see():
+def test_the_ingest_job_requests_all_that_its_policy_permits():
     (task,) = tasks(DEPLOY / "nomad" / "alloclog-stream.nomad.hcl").values()
     arguments = [unquoted(argument) for argument in task["config"][0]["args"]]
     assert arguments[1] == "unix://${NOMAD_SECRETS_DIR}/api.sock"
-    # The file exists only if the job has an identity block; Nomad sets a task's own NOMAD_NAMESPACE.
+    # The token file exists only if the task has an identity block. The flag --namespace is necessary, because Nomad
+    # sets NOMAD_NAMESPACE to the namespace of the task.
     assert "${NOMAD_SECRETS_DIR}/nomad_token" in arguments and task["identity"][0]["file"] is True
     assert arguments[arguments.index("--namespace") + 1] == "*"
     policy = hcl2.loads((DEPLOY / "nomad" / "policy.hcl").read_text())
@@ -165,7 +166,7 @@ def test_the_ingest_job_asks_for_all_that_its_policy_lets_it_see():
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_nomad_takes_the_jobs(job):
+def test_nomad_accepts_the_jobs(job):
     nomad = os.environ.get("NOMAD_BIN")
     if not nomad:
         pytest.skip("NOMAD_BIN names no Nomad")
@@ -223,7 +224,7 @@ def test_the_documents_name_every_metric(program, cluster, tmp_path):
     assert metrics(program, cluster, tmp_path).keys() == set(re.findall(r"`(alloclog_\w+)`", text))
 
 
-def test_the_messages_that_are_explained_are_the_programs_own():
+def test_the_explained_messages_exist_in_the_program():
     text = (ROOT / "docs" / "operations.md").read_text()
     rows = [row.split("|")[1] for row in text[text.index("## What went wrong") :].splitlines() if row.startswith("| `")]
     messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]

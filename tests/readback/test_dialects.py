@@ -1,5 +1,5 @@
 """`alloclog schema --dialect`: the statements are run on DuckDB and ClickHouse, and parsed for the other engines. The
-suite of the engines runs those for ClickHouse on more rows, and the views on Spark."""
+suite in tests/engines runs the ClickHouse statements on more rows, and the views on Spark."""
 
 import duckdb
 import pyarrow.parquet as pq
@@ -45,7 +45,7 @@ def test_the_views_give_the_numbers_of_an_export_on_clickhouse(program, cluster,
     views = names_of_views(program)
     lake = tmp_path / "lake"
     program.run("ingest", cluster, "--lake", lake, "--cache", tmp_path / "cache")
-    # Export the lake, not the documents: a lake may not know which document showed an allocation last.
+    # Export the lake instead of the documents, because a lake may lack the time at which an allocation was last shown.
     program.run("export", "-q", lake, "-o", tmp_path / "views", "--table", ",".join(views))
     clickhouse = ClickHouse(statements(program, "clickhouse", lake), tmp_path)
     for view in views:
@@ -83,12 +83,12 @@ def test_statistics_that_are_tables_are_made_after_those_that_they_read(program,
         assert set(read) & views <= set(made), name
         made.append(name)
     assert set(made) == views and len(made) == len(views)
-    # The setup and the scheduled statements are the same.
+    # The full script contains each scheduled statement.
     for statement in refresh.split("\n\n")[1:]:
         assert statement.strip() in whole
 
 
-def test_refreshing_is_for_statistics_that_are_tables(program):
+def test_only_statistics_that_are_tables_are_refreshed(program):
     program.run("schema", "--dialect", "clickhouse", "--refresh", expect=2)
     for dialect in ("duckdb", "spark"):
         refresh = program.run("schema", "--dialect", dialect, "--refresh").decode()

@@ -81,7 +81,7 @@ def read_arrow(path, schema):
 
 
 def read_ndjson(path, schema):
-    # pyarrow expects numbers of days for date columns; convert from text afterwards.
+    # pyarrow expects date columns as numbers of days. So read text, and convert it to dates afterwards.
     as_text = pa.schema([field.with_type(pa.string()) if field.type == pa.date32() else field for field in schema])
     parse = pa.json.ParseOptions(explicit_schema=as_text, unexpected_field_behavior="error")
     return pa.json.read_json(path, parse_options=parse).cast(schema)
@@ -158,7 +158,7 @@ def test_both_columns_of_a_timestamp_agree(exported, table):
 
 
 def test_samples_distinguish_null_and_empty_text(exported):
-    """The comparison of CSV files is only meaningful if both occur."""
+    """The comparison of CSV files is meaningful only if the samples contain both."""
     events = pq.read_table(exported["parquet"] / "task_events.parquet")
     assert set(events["region"].to_pylist()) == {""}
     assert events["restart_reason"].null_count > 0
@@ -186,7 +186,7 @@ def test_ndjson_has_every_column_on_every_line(exported, schemas, table):
 def test_parquet_suits_every_reader(exported, table):
     """Files use zstd, statistics, and dictionaries for repeated values.
 
-    They have no INT96 and no nanoseconds, because Spark refuses both.
+    The files have no INT96 and no nanoseconds, because Spark refuses both.
     """
     path = exported["parquet"] / f"{table}.parquet"
     values = pq.read_table(path)
@@ -232,7 +232,7 @@ def test_standard_output_gets_what_the_file_gets(program, cluster, exported, tab
 
 
 def test_no_text_in_a_csv_file_starts_a_formula(program, tmp_path):
-    """Numbers, also negative ones, are unchanged. So is a text with such a character after its beginning."""
+    """Numbers are unchanged, even negative ones. A text that only contains such a character is unchanged, too."""
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "a=1", 'say "=1"', "", "x,\n=y"]
     now = 1_700_000_000_000_000_000
     allocations = [

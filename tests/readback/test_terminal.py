@@ -1,4 +1,4 @@
-"""Results on a terminal of a given size: `query` has short and vertical forms there, and no line is wider than it."""
+"""Results on a terminal of a given size: `query` has short and vertical forms there, and no line is too wide."""
 
 import fcntl
 import json
@@ -59,7 +59,7 @@ def names(row):
     return "/".join("?" if row[c] is None else row[c] for c in ("namespace", "job_id", "task_group", "task"))
 
 
-# Which row is the worst, determined from the whole result.
+# For each view, the value that is largest in its worst row.
 WORST = {
     "restarts": lambda row: row["restarts"] or 0,
     "crash_loops": lambda row: (not row["is_over"], row["restarts_last_hour"]),
@@ -86,7 +86,7 @@ SHORT = [
 
 
 @pytest.mark.parametrize("view", SHORT)
-def test_a_short_form_has_no_twins_no_exponents_and_short_ids(on_terminal, cluster, view):
+def test_a_short_form_has_no_ns_columns_no_exponents_and_short_ids(on_terminal, cluster, view):
     text = "\n".join(on_terminal("query", view, cluster, "-q", columns=100))
     assert "_ns" not in text and not IDS.search(text), text
     assert not re.search(r"\s-?\d+(\.\d+)?e-\d+\s", text), text
@@ -110,7 +110,7 @@ def test_few_rows_are_shown_vertically_if_they_are_too_wide(on_terminal, cluster
     assert [line.split(" ")[0] for line in whole[:4]] == ["region", "namespace", "job_id", "task_group"], whole
 
 
-def test_columns_are_those_asked_for_in_every_format(on_terminal, program, cluster):
+def test_every_format_has_the_requested_columns(on_terminal, program, cluster):
     asked = ("query", "restarts", cluster, "-q", "--columns", "task,restarts,job_id")
     assert on_terminal(*asked)[0].split() == ["task", "restarts", "job_id"]
     csv = program.run(*asked, "--format", "csv").decode().splitlines()
@@ -120,7 +120,7 @@ def test_columns_are_those_asked_for_in_every_format(on_terminal, program, clust
     assert wrong.wait(60) == 2 and b"did you mean restarts?" in wrong.stderr.read()
 
 
-def test_elsewhere_a_table_is_whole(program, cluster):
+def test_a_table_outside_of_a_terminal_has_all_columns(program, cluster):
     title = program.run("query", "restarts", cluster, "-q").decode().splitlines()[0].split()
     assert title == list(rows_of(program, "restarts", cluster)[0])
 

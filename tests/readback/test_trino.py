@@ -1,4 +1,5 @@
-"""The statements of `alloclog schema --dialect trino`, run on a real server. Optional: tests/readback/trino.py says how."""
+"""The statements of `alloclog schema --dialect trino`, run on a real server. Optional: tests/readback/trino.py
+describes how to run this test."""
 
 import dataclasses
 import datetime
@@ -36,7 +37,7 @@ def trino(tmp_path_factory, store):
 
 
 def in_milliseconds(row):
-    """Trino rounds a Delta table's timestamps to milliseconds; the column `_ns` beside each is exact."""
+    """Trino rounds a Delta table's timestamps to milliseconds. The `_ns` column of each timestamp is exact."""
 
     def rounded(value):
         if not hasattr(value, "microsecond"):
@@ -75,7 +76,8 @@ def test_trino_reads_the_tables_and_computes_the_statistics_of_an_export(program
 
 
 def texts(script):
-    """The statements of a script without lines of comments; the session has the schema already."""
+    """The statements of a script without lines of comments. `USE` is left out, because the session already has the
+    schema."""
     lines = [line for line in script.splitlines() if not line.startswith("--")]
     whole = "\n".join(lines).split(";\n")
     return [text.strip().rstrip(";") for text in whole if text.strip() and not text.strip().startswith("USE ")]

@@ -18,7 +18,8 @@ import pytest
 from program import Program
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
-# A whole frame begins at the top left, and its last line ends with this. The first line alone is drawn again each second.
+# A complete frame: it starts at the top left, and its last line clears the rest of the screen. Once a second, the first
+# line is drawn without the rest; this does not match.
 FRAME = re.compile(rb"\x1b\[H((?:(?!\x1b\[H).)*)\x1b\[K\x1b\[J", re.DOTALL)
 ROWS, COLUMNS = 20, 90
 INTERVAL = 0.7
@@ -131,7 +132,7 @@ def test_a_report_owns_the_screen_until_interrupted(program, agent, way):
     # The screen does not scroll: a line feed follows every line except the last.
     assert b"\n" not in FRAME.sub(b"", screen)
     after = re.sub(rb"\x1b\[[0-9;]*[a-zA-Z]", b"", after).decode()
-    assert "documents" in before.decode() + after and after.count("\r\nCrash loops\r\n") == 1, "all of the last report"
+    assert "documents" in before.decode() + after and after.count("\r\nCrash loops\r\n") == 1, "the whole report"
     tasks = [int(re.search(r"(\d+) tasks?\b", "".join(frame)).group(1)) for frame in watched.frames()]
     assert tasks == sorted(tasks) and tasks[0] < tasks[-1], tasks
     assert not any(program.scratch.iterdir())
@@ -171,7 +172,7 @@ def test_a_file_is_kept_fresh(program, agent, tmp_path):
     while len(seen) < 3 and time.monotonic() < until:
         time.sleep(0.05)
         if file.exists():
-            allocations = json.loads(file.read_text())["input"]["allocations"]  # never a part of a file
+            allocations = json.loads(file.read_text())["input"]["allocations"]  # the file is never incomplete
             seen += [allocations] if allocations not in seen else []
     run.send_signal(signal.SIGINT)
     assert run.wait(60) == 0

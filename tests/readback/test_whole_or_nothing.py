@@ -132,7 +132,8 @@ def test_an_export_does_not_disturb_a_running_one(program, large, whole, tmp_pat
     children = [program.start("export", "-q", large, "-o", tmp_path / f"out{i}", "--table", ALL) for i in range(3)]
     children.append(program.start("export", "-q", large, "-o", tmp_path / "out0", "--table", ALL))
     codes = [child.wait(timeout=120) for child in children]
-    # Two exports had the same target. The later one found it in use, or checked only after the first had finished.
+    # Two exports had the same target. The later export found the target in use, or checked only after the first export
+    # had finished.
     assert codes[1:3] == [0, 0] and 0 in (codes[0], codes[3])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out0", "out1", "out2"]
     assert all(content(path) == files for path in tmp_path.iterdir())
@@ -169,7 +170,7 @@ def test_existing_files_are_not_replaced_without_force(program, cluster, tmp_pat
 
 def test_a_disk_that_is_full_halfway_leaves_nothing(program, large, tmp_path):
     def full():
-        # Writes past the limit fail as on a full disk; the signal that would end the program is ignored.
+        # Writes past the limit fail as on a full disk. The signal SIGXFSZ would end the program, so it is ignored.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 

@@ -88,7 +88,7 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("object open after a comma", br#"{"a":1,"#, Broken),
     ("object open after a key", br#"{"a""#, Broken),
     ("object with an unclosed key", br#"{"a:1}"#, Broken),
-    ("object with garbage behind", br#"{"a":1}#"#, Broken),
+    ("object with garbage after it", br#"{"a":1}#"#, Broken),
     ("object that holds an array closed as an object", br#"{"a":[1}}"#, Broken),
     // Text.
     ("empty text", br#""""#, Text("")),
@@ -224,7 +224,7 @@ const CASES: &[(&str, &[u8], Is)] = &[
     ("byte order mark of utf-16", b"\xff\xfe1\0", Broken),
 ];
 
-/// Reads, with both readers, a text that contains one allocation or is expected to.
+/// Reads a text with both readers.
 fn both(text: &[u8]) -> [Outcome<'_>; 2] {
     [read(text, &[], false), read(text, &[], true)]
 }
@@ -270,7 +270,7 @@ fn as_an_element() {
     for (name, text, is) in CASES {
         let text = put(r#"[{"ID":"a","ClientStatus":"x"},"#, text, r#",{"ID":"b","ClientStatus":"x"}]"#);
         let [fast, strict] = both(&text);
-        assert!(!fast.items.is_empty() && !strict.items.is_empty(), "{name}: what stands before is kept");
+        assert!(!fast.items.is_empty() && !strict.items.is_empty(), "{name}: the element before it is kept");
         match is {
             Broken => {
                 assert!(!strict.faults.is_empty(), "{name}, strict");

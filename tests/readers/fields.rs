@@ -155,7 +155,7 @@ fn sorted_inside<'a>(content: &ItemContent<'a>) -> Option<Box<Allocation<'a>>> {
     Some(a)
 }
 
-/// After the key order was predicted, an object with another order must give the same result.
+/// The reader predicts the order of keys. An object with another order must give the same result.
 #[test]
 fn the_order_of_keys_changes_nothing() {
     let value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(ALLOCATION).expect("an object");
@@ -253,7 +253,7 @@ fn fields() -> Vec<(String, Type, String, String)> {
     };
     use Type::{Array, Bool, Moment, Object, Text, Whole};
     let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Text)).collect::<Vec<_>>();
-    // `ID` is the first key elsewhere, and may occur only once.
+    // In all other cases, `ID` is the first key. A key may occur only once, so `ID` has a case without it.
     add("", r#"{"ClientStatus":"x","#, "}", &[("ID", Text)]);
     let (start, end) = (r#"{"ID":"a","Status":"x","#, r#","TaskStates":{}}"#);
     add(

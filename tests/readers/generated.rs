@@ -72,7 +72,7 @@ fn anything() -> BoxedStrategy<Json> {
     .boxed()
 }
 
-/// An object with some of these fields in any order, sometimes with an unknown one.
+/// An object with some of these fields in any order, sometimes with an unknown field.
 fn object(fields: Vec<(&'static str, BoxedStrategy<Json>)>) -> BoxedStrategy<Json> {
     let member = |(name, value): (&'static str, BoxedStrategy<Json>)| {
         prop::option::weighted(0.75, value.prop_map(move |value| (name.to_owned(), value))).boxed()
@@ -301,7 +301,7 @@ fn document() -> BoxedStrategy<Vec<Json>> {
     .boxed()
 }
 
-/// A change of one value of a document that keeps it valid JSON.
+/// A change of one value of a document. The document stays valid JSON.
 #[derive(Debug, Clone)]
 enum Change {
     Replace(Json),
@@ -327,7 +327,8 @@ fn size(value: &Json) -> usize {
     }
 }
 
-/// Applies `change` to the `n`th value, counted from the outside in; returns how many are left to count.
+/// Applies `change` to the `n`th value, counted from the outside in. Returns `None` if it was applied, otherwise how
+/// many values are still to be counted.
 fn alter(value: &mut Json, n: usize, change: &Change) -> Option<usize> {
     if n == 0 {
         match (value, change) {
@@ -360,7 +361,7 @@ fn config(count: u32, seed: u64) -> Config {
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
-    // serde_json alone decides whether it is JSON, so a mistake of the generator would show.
+    // serde_json also checks that the text is JSON, so a mistake of the generator would be noticed.
     prop_assert_eq!(property::validity(text.as_bytes()), Ok(()));
     property::check(text.as_bytes());
     Ok(())

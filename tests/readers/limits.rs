@@ -125,7 +125,7 @@ fn a_text_of_fifty_megabytes() {
         let [(_, ItemContent::Allocation(a)), (_, ItemContent::Allocation(b))] = outcome.items.as_slice() else {
             unreachable!("there are two allocations")
         };
-        assert!(a.client_description.as_deref() == Some(&long), "kept as it stands");
+        assert!(a.client_description.as_deref() == Some(&long), "the text is kept unchanged");
         assert_eq!(b.name.as_ref().map(|name| name.len()), Some(25_000_000));
     }
     for text in [
@@ -139,7 +139,7 @@ fn a_text_of_fifty_megabytes() {
     let text = format!(r#"[{{"ID":"a","{long}":1,"ClientStatus":"x"}}]"#);
     for outcome in both(text.as_bytes()) {
         let name = format!("{}…", &long[..100]);
-        assert_eq!((ids(&outcome), outcome.unknown.get(&name)), (vec!["a"], Some(&1)), "a long name is cut");
+        assert_eq!((ids(&outcome), outcome.unknown.get(&name)), (vec!["a"], Some(&1)), "a long name is shortened");
     }
 }
 
@@ -304,8 +304,8 @@ fn filler(bytes: usize) -> String {
 fn long_objects_are_read_alike_at_every_cut() {
     let long = filler(2 * MIB);
     for text in [
-        // A large allocation; one whose identifying keys come after more than 1 MiB; one damaged early; one damaged
-        // late.
+        // A large allocation, an allocation whose identifying keys come after more than 1 MiB, one damaged near its
+        // start, and one damaged near its end.
         format!(r#"{{"ID":"a","Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
         format!(r#"[{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#),
         format!(r#"{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}}"#),
@@ -383,8 +383,8 @@ fn a_truncated_line_does_not_lose_the_next_one() {
     let row = |id: &str| format!(r#"{{"ID":"{id}","ClientStatus":"x"}}"#);
     let frame = |id: &str| format!(r#"{{"Index":2,"Events":[{{"Payload":{{"Allocation":{{"ID":"{id}"}}}}}}]}}"#);
     let list = |id: &str| format!("[{}]", row(id));
-    /// A function that formats a line with this allocation, and the places to cut it, each with the path at which it
-    /// then ends.
+    /// A function that formats a line with an allocation of the given ID, and truncated lines, each with the path at
+    /// which the line ends.
     type LinesAndCuts<'t> = (&'t dyn Fn(&str) -> String, &'t [(&'t str, &'t str)]);
     let kinds: [LinesAndCuts<'_>; 3] = [
         (
@@ -462,8 +462,8 @@ fn damage_in_every_line_takes_linear_time() {
         ("{\"ID\":\n", 50_000),
         ("{\"a\":\n{}\n", 50_000),
         ("[{\"a\":\n[7]\n", 50_000),
-        // After each of these lines the end of an object is searched for up to the end of the block: linear in the size
-        // of the document, but half a millisecond a line.
+        // After each of these lines, the reader searches for the end of an object up to the end of the block. The time
+        // is linear in the size of the document, but half a millisecond per line.
         ("{\"ID\":\"a\",\"Events\":[\n{\"ID\":1,\"ClientStatus\":\"x\"}\n", 5_000),
         ("[{\"a\":[\n[7]\n", 5_000),
     ] {

@@ -71,13 +71,13 @@ fn read_seen<'a>(bytes: &'a [u8], cuts: &[usize], strict: bool, mut seen: Seen<'
             None => None,
         };
         let part = reader.part(std::mem::take(&mut position), &bytes[from..end], is_last, seen);
-        assert!(part.end <= end - from, "a part does not end behind its bytes");
-        assert!(!is_last || part.end == end - from, "the last part leaves nothing");
+        assert!(part.end <= end - from, "a part ends within its bytes");
+        assert!(!is_last || part.end == end - from, "the last part contains all remaining bytes");
         for item in part.items {
             outcome.items.push((item.bytes.start + from..item.bytes.end + from, item.content));
         }
         for fault in part.faults {
-            assert!(fault.at <= end - from, "a fault is not behind its part");
+            assert!(fault.at <= end - from, "a fault is within its part");
             let path = match fault.array {
                 Some((list, n)) => {
                     format!("{list}[{}]{}", if fault.list_began { n } else { elements + n }, fault.path)
@@ -147,7 +147,7 @@ pub fn check(bytes: &[u8]) {
         Err(position) => {
             // Byte order marks and record separators between values are not JSON, but they are not damage either.
             let may_be_sound = bytes.contains(&0x1E) || bytes.windows(3).any(|w| w == b"\xEF\xBB\xBF");
-            assert!(may_be_sound || !strict.faults.is_empty(), "strict refuses invalid JSON");
+            assert!(may_be_sound || !strict.faults.is_empty(), "the strict reader refuses invalid JSON");
             // A damaged frame is refused with all its events, so only elements of lists can be compared.
             let sure = |outcome: &Outcome<'_>| -> String {
                 let allocations =
@@ -168,15 +168,19 @@ pub fn check(bytes: &[u8]) {
     check_seen(bytes, &fast);
 }
 
-/// Skips known allocations; nothing else may change.
+/// Checks that skipping known allocations changes nothing else.
 fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
     let none = read_seen(bytes, &[], false, Some(&mut |_: &AllocationPreview<'_>| None));
-    assert_same(&none, fast, "asking changes nothing");
+    assert_same(&none, fast, "a callback that knows no allocation changes nothing");
     let all = read_seen(bytes, &[], false, Some(&mut |_: &AllocationPreview<'_>| Some(7)));
     for (range, content) in &all.items {
         if matches!(content, ItemContent::Seen(_)) {
             let text = &bytes[range.clone()];
-            assert!(text.starts_with(b"{") && text.ends_with(b"}"), "a whole object: {}", text.escape_ascii());
+            assert!(
+                text.starts_with(b"{") && text.ends_with(b"}"),
+                "a skipped allocation is a whole object: {}",
+                text.escape_ascii()
+            );
         }
     }
 }

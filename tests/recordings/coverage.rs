@@ -181,9 +181,9 @@ fn the_stream_is_complete_for_every_task() {
 }
 
 #[test]
-fn allocations_that_vanished_alive_miss_their_last_events() {
+fn allocations_that_vanished_while_live_lack_their_last_events() {
     let Some(recording) = recording() else { return };
-    // Two full listings, of which the second is dated an hour too late. Nothing can have been collected that soon.
+    // Two full listings. The second one is dated an hour after its real time, so it is in a later hour than the first.
     let all = snapshots(&recording);
     let directory = tempfile::tempdir().expect("a directory");
     let late = directory.path().join("20261123T194012Z.json");
@@ -205,8 +205,8 @@ fn allocations_that_vanished_alive_miss_their_last_events() {
     assert_eq!(rows.iter().filter(|row| row["tail_lost"] == true).count(), 84);
 }
 
-/// Tasks that are reported as complete although they are not: the stream has an event that full listings do not show,
-/// and the allocation is gone in the last of them.
+/// Returns how many tasks are reported as complete, and the tasks of which this is false. A report is false if the
+/// stream has an event that the full listings do not show, and the last listing lacks the allocation.
 fn falsely_complete(recording: &Path, chosen: &[PathBuf]) -> (usize, Vec<Task>) {
     let truth = truth(recording);
     let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();
@@ -235,7 +235,7 @@ fn a_task_without_its_end_is_not_complete() {
     for chosen in [all.clone(), every(3), every(6), outage] {
         let (complete, wrong) = falsely_complete(&recording, &chosen);
         println!("{} listings: {complete} tasks are complete", chosen.len());
-        assert!(wrong.is_empty(), "{} of {complete} are not: {wrong:?}", wrong.len());
+        assert!(wrong.is_empty(), "{} of {complete} tasks are wrongly reported as complete: {wrong:?}", wrong.len());
     }
 }
 
@@ -248,7 +248,7 @@ fn coverage_of_the_sample_cluster() {
     assert_eq!(complete, 32);
     let row = |task: &str| rows.iter().find(|row| row["task"] == task).expect("a task");
     let coverage_of = |task: &str| ["begins", "gaps", "lost_restarts", "complete"].map(|name| row(task)[name].clone());
-    // A crash loop; a task with all restarts in view, but not all other events; and a task whose start is missing.
+    // A crash loop, a task with all restarts in view but not all other events, and a task whose start is missing.
     assert_eq!(json!(coverage_of("flaky")), json!([false, 4, 94, false]));
     assert_eq!(json!(coverage_of("dead-port")), json!([true, 1, 0, false]));
     assert_eq!(json!(coverage_of("fetch")), json!([false, 0, 0, false]));

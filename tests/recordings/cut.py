@@ -3,10 +3,10 @@
 
     tests/recordings/cut.py RECORDING API_PAGE RECORDING_OF_0_6
 
-RECORDING is a directory as described in its own README (snaps.tar.zst, stream.ndjson.zst, ...). Documents are cut and
-never edited: of an array, a line-by-line listing or a stream, whole elements are left out; what stays keeps its bytes.
-`tests/recordings.rs` checks that whenever the recording is at hand. Needs the `zstd` program. The same recording gives
-the same bytes.
+RECORDING is a directory as described in its own README (snaps.tar.zst, stream.ndjson.zst, ...). Documents are cut, but
+not edited: whole elements of an array, of a line-by-line listing or of a stream are left out, and the other elements
+keep their bytes. `tests/recordings.rs` checks this if the recording is available. Needs the `zstd` program. The same
+recording gives the same bytes.
 """
 
 import gzip
@@ -18,7 +18,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-# The cluster of the samples: the allocations that are kept wherever a document is cut. README.md says what each shows.
+# The cluster of the samples: the allocations that every cut keeps. samples/README.md says what each shows.
 ALLOCATIONS = """
     77a4f90a 1bc5f42c 7396ffa1 931cc65a bed72174 4260067f 1fb9fa98 60416395 6c08ba61 c266b936 b5d4a202 b404f8cc 60b2cd0c
     46388a90 2d0f02b9 a781966b 30a58334 2be43cab f3f5e367 eb6010bf 9e8d4b32 e9be89da 37cfea75 a0e8d2d0 1e7390ed d68cbb58
@@ -32,7 +32,7 @@ STREAMED = "1fb9fa98 2d0f02b9 a781966b b404f8cc f3f5e367 4260067f".split()
 LOGGED = "4260067f 7396ffa1 a781966b".split()
 # Allocations in the raft snapshot.
 IN_RAFT = "1bc5f42c b5d4a202 2d0f02b9".split()
-# Captures in the bundle, and files of each.
+# The captures that the bundle keeps, and the files that each capture keeps.
 CAPTURES = ["0000", "0002", "0004"]
 BUNDLED = "allocations.json nodes.json csi-plugins.json csi-volumes.json license.json operator-raft.json".split()
 
@@ -77,7 +77,7 @@ def elements(text, at):
 
 
 def cut_array(text, keep, at=0):
-    """The text with only the kept elements of the array at `at`, and the first element's indent."""
+    """The text with only the kept elements of the array at `at`, separated by the text between its first two elements."""
     found, close = elements(text, at)
     kept = [text[start:end] for value, start, end in found if keep(value)]
     if not found:
@@ -97,7 +97,7 @@ for moment in MOMENTS:
     write(f"cluster/20261123T{moment}Z.json", cut_array(text, of(ALLOCATIONS)).encode())
 write("cluster/nodes.json", read["read/end/nodes.json"])
 
-# A read, and what the command line prints.
+# A full allocation from a read, and outputs of the command line.
 for name in read:
     if re.match(r"read/end/allocation/1bc5f42c", name):
         write("allocation.json", read[name])
@@ -122,7 +122,7 @@ for line in unzstd("stream.ndjson.zst").decode().splitlines(keepends=True):
         lines.append(cut_array(line, lambda e: e["Topic"] != "Allocation" or chosen(e), at))
 write("stream.ndjson.zst", zstd("".join(lines).encode()))
 
-# A raft snapshot as `nomad operator snapshot state` prints it: of its lists only allocations and nodes.
+# A raft snapshot as `nomad operator snapshot state` prints it. Of its lists, only allocations and nodes are kept.
 text = unzstd("snapshot-state.json.zst").decode()
 text = cut_array(text, of(IN_RAFT), text.index("[", text.index('\n  "Allocs": ')))
 for name in "Deployments Evals JobSummaries JobVersions Jobs RootKeys".split():

@@ -166,7 +166,7 @@ impl Expected {
             for ((key, event), attempt) in events(a, task, state).zip(attempts(state)) {
                 let row = task_event(a, &key, event, attempt);
                 let known = self.events.entry(key).or_insert_with(|| row.clone());
-                assert_eq!(*known, row, "documents that disagree about an event");
+                assert_eq!(*known, row, "the documents disagree about an event");
             }
         }
         for (task, _) in a["AllocatedResources"]["Tasks"].as_object().into_iter().flatten() {
@@ -197,7 +197,8 @@ impl Expected {
         self.rows.entry(table).or_default().insert(text_of(row));
     }
 
-    /// Compares everything that was read with the expected rows: every row of every table, once.
+    /// Compares everything that was read with the expected rows. Every expected row of every table must occur exactly
+    /// once.
     pub fn check(&self, taken: &Taken) {
         // Absences depend on the order of documents, and have their own tests.
         for table in Table::ALL.into_iter().filter(|table| *table != Table::Absences) {

@@ -1,4 +1,4 @@
-//! `samples/`: each document gives the rows that it shows, and each document is a part of the recording.
+//! `samples/`: each document gives exactly the expected rows, and each document is a part of the recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -169,7 +169,7 @@ fn bundle_in_either_layout_gives_the_same_rows() {
     for taken in [&new, &old] {
         let listings: Vec<&Row> =
             taken.table(Table::Snapshots).iter().filter(|row| row["is_full_listing"] == true).collect();
-        // The flags of the bundle name no namespace, because NOMAD_NAMESPACE did.
+        // The flags of the bundle name no namespace, because NOMAD_NAMESPACE named it.
         assert!(listings.len() == 3 && listings.iter().all(|row| row["namespace"] == "default"));
         assert_eq!(taken.summary.allocations, 35);
     }

@@ -98,9 +98,9 @@ fn check(sources: &[&Path]) -> usize {
     let texts = Texts::of(sources);
     let secret = texts.secret();
     let kept = kept(&take(sources, &IntakeOptions::default()));
-    assert!(kept.contains("Task received by client"), "something was kept");
+    assert!(kept.contains("Task received by client"), "the tables contain texts");
     for text in &secret {
-        assert!(!kept.contains(*text), "a job's text was kept: {text}");
+        assert!(!kept.contains(*text), "a text of a job was stored: {text}");
     }
     secret.len()
 }

@@ -209,7 +209,7 @@ fn check(recording: &Path, chosen: &[PathBuf]) -> Counts {
     let taken = take(&paths, &IntakeOptions::default());
     assert_eq!(taken.summary.rejected, 0);
     for row in taken.table(Table::TaskEvents) {
-        let attempt = truth.attempts.get(&key_of(row)).unwrap_or_else(|| panic!("no such event: {row:?}"));
+        let attempt = truth.attempts.get(&key_of(row)).unwrap_or_else(|| panic!("the stream lacks the event: {row:?}"));
         assert_eq!(row["attempt"].as_i64(), Some(*attempt), "{row:?}");
     }
     Expected::of(&documents).check(&taken);

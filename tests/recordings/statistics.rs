@@ -56,7 +56,8 @@ fn check(truth: &BTreeMap<&'static str, Rows>, sources: &[PathBuf]) -> KnownValu
     let mut counts = KnownValues::default();
     let pairs = |name: &'static str| {
         let known = &truth[name];
-        let truth = move |key, row| known.get(key).unwrap_or_else(|| panic!("{name} that the stream lacks: {row:?}"));
+        let truth =
+            move |key, row| known.get(key).unwrap_or_else(|| panic!("{name} has a row that the stream lacks: {row:?}"));
         found[name].iter().map(move |(key, row)| (row, truth(key, row)))
     };
     for (row, truth) in pairs("restart_log") {

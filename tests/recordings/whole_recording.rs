@@ -48,8 +48,8 @@ fn counted<const N: usize>(reasons: [(&str, usize); N]) -> BTreeMap<String, usiz
 fn an_archive_of_reads() {
     let Some(recording) = recording() else { return };
     let read = check(&recording.join("read.tar.zst"));
-    // Skipped: jobs, evaluations, deployments, namespaces and pools, and indexes, texts and errors of the command
-    // line.
+    // The skipped files are jobs, evaluations, deployments, namespaces and pools, and also indexes, texts and errors of
+    // the command line.
     assert_eq!((read.summary.documents, read.summary.skipped), (181, 72));
     assert_eq!(reasons(&read), counted([(NOT_JSON, 10), (NOT_OURS, 60), (EMPTY, 2)]));
 }

@@ -51,11 +51,8 @@ pub fn check(
 ) -> anyhow::Result<()> {
     let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
     let reported: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
-    ensure!(
-        reported.len() == rejected,
-        "there are {rejected} places that cannot be read, but the messages are {reported:?}"
-    );
-    // The texts that the hash covers are themselves compared.
+    ensure!(reported.len() == rejected, "{rejected} parts cannot be read, but the messages are {reported:?}");
+    // Instead of the hash, the texts that it covers are compared.
     let mut given = given(taken, &["text_hash"])?;
     // Absences are checked through the views that use them.
     given.remove(&Table::Absences);
@@ -70,7 +67,7 @@ fn given(taken: &Taken, without: &[&str]) -> anyhow::Result<Tables> {
         for row in taken.table(table) {
             let line = given_line(row, without).with_context(|| table.name())?;
             if !lines.insert(line.clone()) {
-                bail!("{}: a row comes twice: {line}", table.name());
+                bail!("{}: a row occurs twice: {line}", table.name());
             }
         }
     }
@@ -91,7 +88,10 @@ fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
         let twin = row.get(&format!("{name}_ns"));
         if let Some(twin) = twin {
             let micros = value.as_str().map(time::rfc3339).transpose()?.flatten();
-            ensure!(twin.as_i64().map(|ns| ns / 1000 * 1000) == micros, "{name} is {value}, in nanoseconds {twin}");
+            ensure!(
+                twin.as_i64().map(|ns| ns / 1000 * 1000) == micros,
+                "{name} is {value}, but its nanoseconds are {twin}"
+            );
         }
         if twin.is_none()
             && !value.is_null()

@@ -46,7 +46,7 @@ fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> 
 /// The stream shows versions that are newer than the last listing with the allocation. A later document in the hour
 /// is partial.
 #[test]
-fn an_export_knows_when_an_allocation_was_last_seen_beside_streams_and_partial_documents() -> anyhow::Result<()> {
+fn an_export_knows_the_last_sighting_despite_streams_and_partial_documents() -> anyhow::Result<()> {
     let observed = [
         (Kind::List, 387, true, false, 2),
         (Kind::Any, 564, true, false, 10_861_156_254_429_650_605),
@@ -124,7 +124,7 @@ struct Known<'a> {
     states: BTreeMap<String, Vec<Row>>,
     /// Allocations that were shown, not terminal, at a known time.
     sighted: BTreeSet<String>,
-    /// For each of them, when a document other than a stream last showed it in this way.
+    /// For each of these allocations, when a document other than a stream last showed it as not terminal.
     seen: BTreeMap<String, i64>,
     /// Full listings: namespace and time.
     listings: Vec<(&'static str, i64)>,
@@ -190,7 +190,11 @@ impl<'a> Known<'a> {
             ensure!(row["tail_lost"] == vanished, "tail_lost, not {vanished}: {}", what());
             let complete = row["complete"] == true;
             match truths.get(&task) {
-                None => ensure!(row["events"] == 0 && !complete, "no window, yet {}", what()),
+                None => ensure!(
+                    row["events"] == 0 && !complete,
+                    "a task without a window has events or is complete: {}",
+                    what()
+                ),
                 Some(truth) => {
                     let claimed = ["events", "restarts", "lost_restarts", "begins", "gaps"].map(|name| &row[name]);
                     let true_ones = [
@@ -201,12 +205,24 @@ impl<'a> Known<'a> {
                         json!(truth.gaps),
                     ];
                     ensure!(claimed == true_ones.each_ref(), "{true_ones:?}: {}", what());
-                    ensure!(!complete || !truth.missing || truth.deceptive, "complete with losses: {}", what());
-                    ensure!(!complete || !self.rounded.contains(&task), "complete with rounded times: {}", what());
-                    ensure!(complete || !truth.plain || row["tail_lost"] != false, "not complete: {}", what());
+                    ensure!(
+                        !complete || !truth.missing || truth.deceptive,
+                        "reported as complete despite losses: {}",
+                        what()
+                    );
+                    ensure!(
+                        !complete || !self.rounded.contains(&task),
+                        "reported as complete despite rounded times: {}",
+                        what()
+                    );
+                    ensure!(
+                        complete || !truth.plain || row["tail_lost"] != false,
+                        "not reported as complete: {}",
+                        what()
+                    );
                 }
             }
-            ensure!(tasks.insert(task), "twice: {row:?}");
+            ensure!(tasks.insert(task), "a task occurs twice: {row:?}");
         }
         differ("coverage", &tasks, &self.tasks().into_iter().filter_map(|(id, task)| Some((id, task?))).collect())
     }
@@ -214,7 +230,7 @@ impl<'a> Known<'a> {
     fn check_task_states(&self, rows: &[Row]) -> anyhow::Result<()> {
         let truths = self.truth.states();
         let is: BTreeSet<Vec<String>> = rows.iter().map(|row| state_cells(&|name| row[name].clone())).collect();
-        ensure!(is.len() == rows.len(), "a row twice");
+        ensure!(is.len() == rows.len(), "a row occurs twice");
         let must_be = self.tasks().into_iter().map(|(alloc_id, task)| {
             let latest = self.latest(&alloc_id);
             let named = (alloc_id.clone(), task.clone().unwrap_or_default());
@@ -296,7 +312,8 @@ impl<'a> Known<'a> {
         let listings = self.listings.iter().filter(|(listed, _)| *listed == "*" || namespace == *listed);
         let listings: Vec<i64> = listings.map(|(_, at)| *at).collect();
         let modified = rows.iter().filter_map(|row| row["modified_at_ns"].as_i64());
-        // These documents have no Nomad index. So clocks decide about a version that only a stream shows.
+        // These documents have no Nomad index. So for a version that only a stream shows, its time is compared with the
+        // times of listings.
         let is_streamed = newest.iter().all(|row| row["shape"] == "stream");
         let version = newest.iter().filter_map(|row| row["modified_at_ns"].as_i64()).max().unwrap_or(0);
         let since = seen.unwrap_or(0).max(if is_streamed { version } else { 0 });

@@ -48,7 +48,7 @@ fn a_truncated_compressed_document_gives_its_complete_part() {
             };
             let cut = document.cut(bytes.len());
             ensure!(cut.bytes == bytes, "the decompressed bytes are not a prefix of the original");
-            // The first bytes show the format, so without them it is not detected.
+            // The first bytes show the format, so the format is not detected without them.
             let is_known = packed.len() >= if is_gzip { 2 } else { 4 };
             let is_damaged = unpacked.is_err() && is_known;
             let rejected = usize::from(is_damaged) + usize::from(!is_whole(&bytes));
@@ -104,7 +104,7 @@ fn check_tar(
         }
         from = end.next_multiple_of(512);
     }
-    // Two blocks of zeros follow the last file. One of them is sufficient.
+    // Two blocks of zeros follow the last file. The reader needs only one of them.
     let end = from + 512;
     whole |= at == from || at >= end;
     let is_damaged = if at < USTAR { is_broken } else { !whole || is_broken && at < end };

@@ -1,4 +1,5 @@
-//! An ingest does not read a file again if the lake has all of its rows. The lake must be as if the file had been read.
+//! An ingest does not read a file again if the lake has all of its rows. The lake must have the same rows as if the
+//! file had been read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,9 +31,9 @@ fn ingest(directory: &Path, paths: &[PathBuf], region: &str) -> anyhow::Result<S
     Ok(staged.summary)
 }
 
-/// The rows of a lake: as texts, the rows that depend on one file alone; and all rows, for a view. Absences and
-/// sightings are not among the texts. For example, which absences are recorded for one disappearance depends on the
-/// files that were read together.
+/// The rows of a lake in two forms. The first form has, as texts, the rows that depend on one file alone. So it lacks
+/// absences and sightings: for example, the files that were read together decide which absences are recorded. The
+/// second form has all rows, for a view.
 fn rows_in(directory: &Path) -> anyhow::Result<(Vec<String>, Rows)> {
     let lake = Lake::open(&directory.join("lake").to_string_lossy())?;
     let (mut texts, _) = rows(&lake, &ScanFilter::default());
@@ -42,8 +43,8 @@ fn rows_in(directory: &Path) -> anyhow::Result<(Vec<String>, Rows)> {
     Ok((texts, all))
 }
 
-/// Copies files, with their metadata, into a new directory. An ingest reads the copies, because it does not know their
-/// paths.
+/// Copies files, with their metadata, into a new directory. An ingest reads the copies, because their paths are new to
+/// it.
 fn copied(paths: &[PathBuf], directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
     fs::create_dir(directory)?;
     let copy = |path: &PathBuf| -> anyhow::Result<PathBuf> {

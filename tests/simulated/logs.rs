@@ -59,7 +59,7 @@ fn any_logger(is_json: bool, random: &mut Random) -> Logger {
     }
 }
 
-/// A row without its time and text: the values that are equal in text and JSON.
+/// A row without its time and text. The remaining values are equal in the text form and the JSON form of a log.
 fn as_text(row: &Row) -> String {
     let columns =
         ["alloc_id", "task", "event_type", "fails_task", "exit_code", "signal", "start_delay_ns", "kill_timeout_ns"];
@@ -121,7 +121,7 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
                 *actual.entry(key).or_default() += 1;
                 ensure!(row["precision_ns"] == precision, "{row:?}");
             }
-            // Two equal lines with the same time count once if they are not neighbours.
+            // Two equal lines with the same time count once if they are not neighbours, so the counts are not compared.
             ensure!(actual.keys().eq(expected.keys()), "{is_json}: {} of {}", actual.len(), expected.len());
             // Neither the order of logs nor their repetition changes the result.
             let copies = super::directory()?;
@@ -131,7 +131,7 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
             }
             let ordered = |rows: &[Row]| rows.iter().map(|row| format!("{row:?}")).collect::<BTreeSet<_>>();
             let again = rows(&[copies.path(), directory.path(), copies.path()])?;
-            ensure!(again.len() == found.len() && ordered(&again) == ordered(&found), "an order changes rows");
+            ensure!(again.len() == found.len() && ordered(&again) == ordered(&found), "the order of logs changes rows");
             let mut as_text: Vec<String> = found.iter().map(as_text).collect();
             as_text.sort();
             of_form.push(as_text);
@@ -144,7 +144,7 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
 }
 
 #[test]
-fn logs_recover_what_no_document_shows_and_invent_nothing() {
+fn logs_recover_only_real_events_that_no_document_shows() {
     for_all(20, cases(4), |case| {
         let cluster = case.cluster();
         let snapshots = case.documents(&cluster);
@@ -207,7 +207,7 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
             let precision = row.int("precision_ns").context("a precision")?;
             let times = logged.get(&key).context("an event that was not logged")?;
             let is_line = |logged: &i64| at <= *logged + 700_000 && *logged < at + precision;
-            ensure!(times.iter().any(is_line), "no line of {key:?} at {at}");
+            ensure!(times.iter().any(is_line), "no line of the log has {key:?} at {at}");
             *recovered.entry(key).or_default() += 1;
         }
         for (key, count) in &recovered {
@@ -227,7 +227,7 @@ fn logs_recover_what_no_document_shows_and_invent_nothing() {
                 row.text("alloc_id") == Some(alloc_id.as_str()) && row.text("task") == Some(task.as_str())
             });
             let lost = lost.flat_map(|(_, times)| times).filter(|at| **at < last).count();
-            ensure!(lost == 0, "{:?} is said to be complete", of(row));
+            ensure!(lost == 0, "{:?} is wrongly reported as complete", of(row));
         }
         if is_exact {
             // If the client lost the state of a task, or equal lines are close to each other, the count may be

@@ -1,6 +1,6 @@
-//! When allocations were last seen, and whether they vanished. The views must give what all documents together show,
-//! or unknown. This must hold for any order of documents, for any split into ingests, and whether or not the presence
-//! is rebuilt from rows in between.
+//! When allocations were last seen, and whether they vanished. The views must give what all documents together show, or
+//! null. This must hold for any order of documents, for any split into ingests, and even if the presence is rebuilt
+//! from rows in between.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -37,7 +37,7 @@ struct Allocation {
     id: String,
     namespace: &'static str,
     versions: Vec<Version>,
-    /// When the servers collect the allocation.
+    /// When the servers garbage-collect the allocation.
     gone: i64,
     /// A full listing that lacks the allocation although it exists. This occurs if a cluster is restored to an
     /// earlier state for some time.
@@ -384,7 +384,7 @@ fn cached_presence_determines_more() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A time within the hours of the cases.
+/// Checks that some allocations vanish and others do not, and that cases span one hour and several hours.
 #[test]
 fn cases_cover_all_situations() -> anyhow::Result<()> {
     let cases: Vec<Case> = (0..150).map(Case::new).collect();

@@ -36,14 +36,15 @@ fn check_in_both_orders(cluster: &Cluster, first: &Document, second: &Document) 
 
 /// A payload without its event has the same bytes as in the event, but it is another kind of source.
 #[test]
-fn an_allocation_taken_out_of_its_stream_is_a_row_of_its_own_in_any_order() {
+fn an_allocation_extracted_from_its_stream_has_its_own_row_in_any_order() {
     let cluster = Cluster::simulate(1, Config::default());
     let style = Style::list(1);
     let (from, to) = (START, cluster.end());
     check_in_both_orders(&cluster, &cluster.frames(from, to, &style), &cluster.payloads(from, to, &style));
 }
 
-/// A float does not change a few of the modification times. It changes all other times of their allocations.
+/// Conversion to a float leaves a few of the modification times as they are. It changes all other times of the same
+/// allocations.
 #[test]
 fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     let cluster = Cluster::simulate(2, Config { jobs: 150, ..Config::default() });
@@ -56,7 +57,7 @@ fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     }
 }
 
-/// Thread timing decides whether an allocation is already known. It must not change the notes on a document.
+/// Thread timing decides whether an allocation is already known. Thread timing must not change the notes on a document.
 #[test]
 fn unknown_fields_are_counted_in_every_document_that_has_them() {
     let cluster = Cluster::simulate(3, Config::default());

@@ -1,8 +1,8 @@
 //! Compares the statistics with the truth. Runs the whole library on files.
 //!
 //! If every event is in view, the statistics are equal to the truth. If Nomad evicted events, each statistic is true or
-//! unknown. Results for all time and per task are verified; the results for periods and groups must be partitions of
-//! these.
+//! unknown. Results for all time and per task are compared with the truth. The counts for periods and groups must add
+//! up to these results.
 
 mod judge;
 mod latency;
@@ -108,7 +108,7 @@ fn judged(number: u32, most: usize, hard: &[&str]) {
     let tally = tally.into_inner();
     println!("{tally:#?}");
     let unmet: Vec<_> = hard.iter().filter(|what| !tally.contains_key(**what)).collect();
-    assert!(unmet.is_empty(), "never met: {unmet:?}");
+    assert!(unmet.is_empty(), "situations that no case has: {unmet:?}");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn periods_restrict_the_truth_and_adjacent_ones_add_up() {
             add(&mut all, "start_latency", &whole["start_latency"], &LATENCY, &group);
             sums.retain(|_, sum| *sum != 0);
             all.retain(|_, sum| *sum != 0);
-            ensure!(sums == all, "tiles do not add up: {sums:?}\n{all:?}");
+            ensure!(sums == all, "the periods do not add up to all time: {sums:?}\n{all:?}");
             Ok(())
         })
     });
@@ -271,7 +271,7 @@ fn in_any_grouping_counts_add_up_and_quantiles_are_over_all_tasks() {
             for by in groups.iter().chain(&["region,namespace,job_id,task_group,task"]) {
                 let columns: GroupBy = by.parse().map_err(anyhow::Error::msg)?;
                 answers.recompute(&["restarts", "failure_summary", "start_latency"], Period::default(), &columns)?;
-                ensure!(total(answers)? == finest, "by {by} counts do not add up: {:?}", total(answers)?);
+                ensure!(total(answers)? == finest, "grouped by {by}, the counts do not add up: {:?}", total(answers)?);
                 check_quantiles(&answers.rows("start_latency")?, &starts, by).with_context(|| format!("by {by}"))?;
             }
             Ok(())

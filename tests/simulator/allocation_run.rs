@@ -24,11 +24,11 @@ pub enum Reception {
     SetupFailure,
     /// The client refused the allocation, and fabricated states for all tasks.
     Refused,
-    /// The client never received it.
+    /// The client never received the allocation.
     Unheard,
 }
 
-/// The cause outside of an allocation that ends it.
+/// A cause from outside that ends an allocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Halt {
     /// A user or a scheduler stopped the allocation.
@@ -38,7 +38,7 @@ enum Halt {
     Lost,
     /// The client stopped the allocation after it was unknown.
     Reconnected,
-    /// The client never reports it again, or the simulation ends.
+    /// The client never reports the allocation again, or the simulation ends.
     Silence,
 }
 
@@ -59,10 +59,10 @@ pub struct Plan<'a> {
     pub end: i64,
 }
 
-/// The course of an allocation: the result.
+/// The simulated course of an allocation.
 pub struct Course {
     pub lives: Vec<TaskHistory>,
-    /// When the last task was dead; `None` if a task is not.
+    /// When the last task was dead. `None` if a task is not dead.
     pub dead_at: Option<i64>,
     pub ran_too_long: bool,
     /// When the deployment decided whether the allocation is healthy, and the decision; `None` if it did not decide.

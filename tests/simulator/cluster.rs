@@ -1,5 +1,5 @@
-//! The cluster. It places jobs on nodes over time; replaces allocations that fail, move or are lost; collects
-//! finished ones; and numbers every change.
+//! The cluster. It places jobs on nodes over time, and replaces allocations that fail, move or are lost. It
+//! garbage-collects finished allocations, and numbers every change.
 
 use crate::simulator::allocation_run::{Plan, Reception};
 use crate::simulator::job::Job;
@@ -17,7 +17,8 @@ pub struct Config {
     pub jobs: usize,
     /// The simulated time, in nanoseconds.
     pub span: i64,
-    /// How long the servers keep finished allocations (`eval_gc_threshold`); they collect them every five minutes.
+    /// How long the servers keep finished allocations (`eval_gc_threshold`). The garbage collection runs every five
+    /// minutes.
     pub kept: i64,
     /// The frequency of each scenario.
     pub weights: Vec<(Scenario, u32)>,
@@ -74,10 +75,10 @@ pub struct Allocation {
     pub replaces: Option<(usize, Replacing)>,
     /// Failed predecessors, oldest first: the time of the rescheduling, and the number of the allocation.
     pub tracker: Vec<(i64, usize)>,
-    /// The tasks that the client knows; the group may have one more.
+    /// The tasks that the client reports. The group may have one more task.
     pub lives: Vec<TaskHistory>,
     pub versions: Vec<Version>,
-    /// When the servers collected it.
+    /// When the servers garbage-collected the allocation.
     pub collected: Option<i64>,
 }
 
@@ -289,8 +290,8 @@ impl Cluster {
         Some((at, stop))
     }
 
-    /// Sets the time at which the servers collect an allocation: the next round after its time is over
-    /// (`eval_gc_threshold`).
+    /// Sets the time at which the servers garbage-collect an allocation. It is the first round after the allocation has
+    /// been terminal for `eval_gc_threshold`.
     fn collect(&mut self, number: usize) {
         let kept = self.config.kept;
         let allocation = &mut self.allocations[number];

@@ -1,4 +1,4 @@
-//! Jobs, their groups and tasks. The names are difficult ones that Nomad allows.
+//! Jobs, their groups and tasks. The names are deliberately difficult, but Nomad allows them.
 
 use crate::simulator::SECOND;
 use crate::simulator::random::Random;
@@ -9,12 +9,12 @@ use crate::simulator::task_history::Hook;
 /// When a task of a group runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Before the main tasks, which start when it has succeeded.
+    /// Before the main tasks, which start when this task has succeeded.
     Prestart,
-    /// Together with the main tasks; it is killed when they are dead.
+    /// Together with the main tasks. The task is killed when they are dead.
     Sidecar,
     Main,
-    /// A main task that ends the others when it ends.
+    /// A main task whose end also ends the other tasks.
     Leader,
     /// After the main tasks.
     Poststop,

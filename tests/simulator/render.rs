@@ -36,8 +36,8 @@ pub struct Shown {
     pub counters: bool,
     /// Whether the times passed through a float.
     pub floats: bool,
-    /// Whether the document looks as if its times passed through a float: the value of `times_rounded`. Known once the
-    /// document is complete (see [`Document::marked`]).
+    /// Whether the document looks as if its times passed through a float. This is the value of `times_rounded`. It is
+    /// known once the document is complete (see [`Document::marked`]).
     pub marked: bool,
     /// Whether the version has resources.
     pub resources: bool,
@@ -73,7 +73,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// The document truncated after some bytes: it shows what was complete by then.
+    /// The document truncated after some bytes. It shows the versions that were complete by then.
     pub fn cut(&self, at: usize) -> Self {
         let at = at.min(self.bytes.len());
         let whole = self.ends.iter().filter(|end| **end <= at).count();
@@ -92,8 +92,9 @@ impl Document {
         Self { name: format!("allocations.{ending}"), is_named: false, ..self.clone() }
     }
 
-    /// What it shows, marked by the rule of the data model: four or more event times that all equal their shortest
-    /// float print, and not all of them whole microseconds, like those of a coarse clock.
+    /// The versions that the document shows, marked by the rule of the data model. They are marked if the document has
+    /// four or more event times, each of them equals its shortest float form, and not all of them are whole
+    /// microseconds, like those of a coarse clock.
     pub fn marked(&self, cluster: &Cluster) -> Vec<Shown> {
         let times: Vec<i64> = self.shown.iter().flat_map(|shown| shown.event_times(cluster)).collect();
         let marked = times.len() >= 4
@@ -157,7 +158,7 @@ impl Cluster {
         Document { name, is_named: true, bytes, at, shown, ends, nodes, ..Document::default() }
     }
 
-    /// Joins objects, and records where each ends, and the nodes with them.
+    /// Serializes objects in the layout of the style. Returns the bytes, and where each object and each node ends.
     #[allow(clippy::type_complexity)] // bytes, ends and nodes of a `Document`
     fn lay_out(&self, objects: &[Json], style: &Style) -> (Vec<u8>, Vec<usize>, Vec<(usize, usize)>) {
         let indent = match style.layout {
@@ -197,9 +198,9 @@ impl Cluster {
         (out, ends, nodes)
     }
 
-    /// The output of `/v1/event/stream` between two times (the first excluded): every version of every allocation once,
-    /// and a heartbeat at the start and every 30 seconds. One frame per line, unless the style formats them otherwise,
-    /// like `jq`.
+    /// The output of `/v1/event/stream` between two times, without the first of the two. It has every version of every
+    /// allocation once, and a heartbeat at the start and every 30 seconds. There is one frame per line, unless the
+    /// style formats frames differently, as `jq` does.
     pub fn frames(&self, from: i64, to: i64, style: &Style) -> Document {
         let mut objects: Vec<Json> = vec![];
         let (mut shown, mut nodes) = (vec![], vec![]);
@@ -226,7 +227,7 @@ impl Cluster {
         self.streamed(to, &objects, shown, nodes, style, "stream")
     }
 
-    /// The same events without frames, one per line, like tools that split the stream.
+    /// The same events without frames, one per line, as written by tools that split the stream.
     pub fn bare_events(&self, from: i64, to: i64, style: &Style) -> Document {
         let (mut objects, mut shown) = (vec![], vec![]);
         for (one, payload) in self.stream(from, to, style, Form::Streamed).into_iter().flat_map(|(_, frame)| frame) {
@@ -349,8 +350,8 @@ impl Cluster {
         ]))
     }
 
-    /// The files of `nomad operator debug` with a listing at each of these times; files without allocations show
-    /// nothing. `namespace` is the flag of the command: `None` lists `default`, `Some("*")` all.
+    /// The files of `nomad operator debug` with a listing at each of these times. Files without allocations show
+    /// nothing. `namespace` is the flag of the command: `None` lists `default`, and `Some("*")` lists all namespaces.
     pub fn bundle(
         &self,
         moments: &[i64],

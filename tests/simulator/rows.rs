@@ -33,7 +33,7 @@ pub struct Told {
     /// The same sightings with their exact times, not cut to the hour.
     pub exact_sightings: BTreeSet<(String, i64)>,
     pub nodes: BTreeSet<Line>,
-    /// The ledger row. `None` for an empty file; an empty list has one.
+    /// The ledger row. `None` for an empty file. An empty list has a ledger row.
     pub ledger: Option<Ledger>,
 }
 
@@ -70,7 +70,7 @@ impl Document {
         let text = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
         let holds = !shown_versions.is_empty() || !self.nodes.is_empty();
         let is_empty_list = !rejected && !text.trim_ascii().is_empty();
-        // A stream is not a listing, nor is a list of nodes. A dump without allocations is a listing, although it
+        // Neither a stream nor a list of nodes is a listing. A dump without allocations is a listing, even if the dump
         // lists nodes.
         let lists_allocations = match shown_versions.first() {
             Some(shown) => shown.form != Form::Streamed,

@@ -1,6 +1,7 @@
 //! How a client handles one task, step by step: set up, start, wait, restart, kill.
 //!
-//! The sequences follow Nomad's sources and recordings; each method names them. A scenario combines the sequences.
+//! The sequences of events follow Nomad's sources and recordings, which each method names. A scenario combines the
+//! sequences.
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Cause, Class, Event};
@@ -8,7 +9,7 @@ use crate::simulator::node::Node;
 use crate::simulator::random::Random;
 use crate::simulator::task_history::TaskHistory;
 
-/// `None` once the task is dead, or its script was interrupted by a stop, a failed sibling, or the end of the
+/// `None` if the task is dead or its script was interrupted: by a stop, by a failed sibling, or by the end of the
 /// simulation.
 pub type Going = Option<()>;
 
@@ -140,12 +141,13 @@ impl<'a> Runner<'a> {
         None
     }
 
-    /// The client does not restart the task again: `Not Restarting` fails the task.
+    /// The client does not restart the task again. The event `Not Restarting` fails the task.
     pub fn give_up(&mut self, reason: &str) -> Going {
         self.give_up_as(Event::not_restarting(reason))
     }
 
-    /// Like `give_up`, with a meaning: a failure of unknown class if no failure precedes it.
+    /// Like `give_up`, for an event with a meaning. The meaning is a failure of unknown class if no failure precedes
+    /// the event.
     pub fn give_up_as(&mut self, event: Event) -> Going {
         self.change("dead", Some(event));
         self.phase = Phase::Dead;
@@ -246,7 +248,7 @@ impl<'a> Runner<'a> {
     }
 
     /// The end of a task that was lost or unknown. When its client came back, the servers stopped the task, and the
-    /// handle of the driver was gone. With `announced` there is a `Killing`; `Killed` is always missing.
+    /// handle of the driver was gone. With `announced` there is a `Killing` event. There is never a `Killed` event.
     pub fn end_of_the_lost(&mut self, announced: bool) {
         if self.phase == Phase::Dead {
             return;

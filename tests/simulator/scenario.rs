@@ -28,7 +28,7 @@ pub enum Scenario {
     HookFailure,
     /// The configuration of the task is wrong.
     Validation,
-    /// A template, or Vault, kills it.
+    /// A template or Vault kills the task.
     HookKill,
     /// Restarted by users.
     UserRestarts,
@@ -236,7 +236,7 @@ impl Scenario {
     }
 }
 
-/// Runs normally: a service without end, other tasks until they succeed.
+/// Runs normally. A service runs without end, and other tasks run until they succeed.
 fn well(r: &mut Runner) -> Going {
     if r.phase != Phase::Running {
         r.start()?;
@@ -333,7 +333,7 @@ fn hook_kill(r: &mut Runner) -> Going {
     None
 }
 
-/// The agent was restarted. In the first two cases it could not reattach to the task.
+/// The agent was restarted. In the first two cases, the agent could not reattach to the task.
 fn agent_restarts(r: &mut Runner) -> Going {
     r.life.judged = false;
     for _ in 0..r.random.between(1, 2) {

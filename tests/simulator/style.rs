@@ -44,7 +44,8 @@ pub enum Never {
     Absent,
 }
 
-/// The shape of a document. All combinations are tested; the functions name those that Nomad produces.
+/// The shape of a document. Tests use all combinations of these values. The functions below return the styles that
+/// Nomad produces.
 #[derive(Debug, Clone)]
 pub struct Style {
     pub layout: Layout,

@@ -107,8 +107,8 @@ impl TaskOutcome<'_> {
         &self.life.events[..self.seen.len()]
     }
 
-    /// Whether the events suffice to judge the task: the client kept its state, and its clock never changed their
-    /// order.
+    /// Whether the events suffice to judge the task. They do if the client kept its state, and its clock never changed
+    /// their order.
     pub fn is_clear(&self) -> bool {
         let known_at = self.events().iter().filter(|lived| lived.event.kind != "Driver");
         let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
@@ -155,7 +155,8 @@ impl TaskOutcome<'_> {
         restarts.collect()
     }
 
-    /// The time of each restart: by the clock of its event if that is in view, otherwise by other facts.
+    /// The time of each restart. It is the time of its event if the event is in view, otherwise it is the latest
+    /// possible time.
     pub fn restart_times(&self) -> Vec<i64> {
         let times = self.restarts().into_iter().zip(1..).filter_map(|((event, _), number)| {
             let time = self.seen[event].then(|| self.life.events[event].event.time);
@@ -171,8 +172,8 @@ impl TaskOutcome<'_> {
     /// - the time of its last restart;
     /// - the time of the first event of its window, which comes after the restart.
     ///
-    /// The last two are times of the client. They are used only if they are between the previous version in view (which
-    /// counts fewer restarts; if there is none, the creation) and this version.
+    /// The last two are times of the client. They are used only if they are between the previous version in view, which
+    /// counts fewer restarts, and this version. Without a previous version, the creation takes its place.
     fn known_by(&self, number: i64) -> Option<i64> {
         let first = self.counters.iter().position(|counter| counter.restarts >= number)?;
         let counter = &self.counters[first];
@@ -274,9 +275,9 @@ impl TaskOutcome<'_> {
         new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
     }
 
-    /// How many restarts out of view happened since `at`, as two numbers. The first is according to the versions of the
-    /// servers, in view or not. The second counts only those of them that also happened since `at` by the client's
-    /// clock: the times of their events and of all later events are not before `at`.
+    /// Counts the restarts out of view that happened since `at`, in two ways. The first number goes by the versions of
+    /// the servers, in view or not. The second number counts only those of these restarts that also happened since `at`
+    /// by the client's clock: neither their events nor any later events have a time before `at`.
     pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
         let before = self.allocation.versions.iter().rfind(|version| version.at <= at);

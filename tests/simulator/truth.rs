@@ -1,4 +1,5 @@
-//! What can be known from a set of documents. Computed from the simulator's own state: no function here reads JSON.
+//! What can be known from a set of documents. It is computed from the simulator's own state. No function here reads
+//! JSON.
 //!
 //! A document shows versions of allocations, and a version shows a window of at most ten events per task. Events in
 //! no window cannot be recovered. Events in a window must be recovered, with the right attempt.
@@ -51,10 +52,10 @@ pub struct TaskTruth {
     /// True if an event up to the last shown version is in no window. Such a task must never be reported as complete,
     /// unless `deceptive`.
     pub missing: bool,
-    /// True if the loss cannot be detected: the client lost its state before the task was first shown, or the
-    /// `Received` at the start of a full window is a later one.
+    /// True if a loss of events cannot be detected. Either the client lost its state before the task was first shown,
+    /// or a full window starts with a `Received` that is not the first one.
     pub deceptive: bool,
-    /// True if no event is missing and the windows prove it. Such a task must be reported as complete.
+    /// True if no event is missing and the windows prove that. Such a task must be reported as complete.
     pub plain: bool,
 }
 
@@ -202,8 +203,8 @@ impl<'a> Truth<'a> {
         latest
     }
 
-    /// The allocations that are shown to replace another one: those shown in full, and those with a tracker that
-    /// names it.
+    /// The allocations of which a document shows that they replace another one. The document shows such an allocation
+    /// in full, or with a tracker that names the replaced allocation.
     pub fn followers(&self) -> BTreeSet<usize> {
         let tells = |shown: &&Shown| {
             let allocation = &self.cluster.allocations[shown.allocation];
@@ -363,8 +364,8 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
         let first = w.events.start;
         full(w) && first > 0 && lived(first).event.kind == "Received" && (0..first).any(|n| !seen[n])
     });
-    // If a clock was set back between two attempts, it looks like a new life. So times must not decrease across
-    // attempts either.
+    // If a clock was set back between two attempts, the second attempt looks like a new life. So times must not
+    // decrease across attempts, either.
     let time = |n: usize| lived(n).event.time;
     let in_order = (1..last).all(|n| place(n - 1) < place(n) && time(n - 1) <= time(n));
     let proven = windows.windows(2).all(|pair| !full(&pair[1]) || pair[1].events.start < pair[0].events.end);

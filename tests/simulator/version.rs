@@ -48,7 +48,7 @@ pub struct Version {
     pub contacts: Vec<(&'static str, i64)>,
     /// The step of each task that the client has reported; `None` before its first report.
     pub steps: Option<Vec<Option<usize>>>,
-    /// When the client fabricated an end for tasks that it does not know (`FinishedAt` by the client's clock).
+    /// When the client fabricated an end for tasks whose state it does not have (`FinishedAt` by the client's clock).
     pub made_up: Option<i64>,
 }
 

@@ -25,7 +25,7 @@ def corpus():
 
 def ask(program, sql, *sources):
     """(rows, "") or (None, standard error); rows are lists of values in the order of the columns."""
-    # JSON objects: the program renames duplicate columns.
+    # The rows are JSON objects. Their keys are unique, because the program renames duplicate columns.
     ran = subprocess.run(
         [program, "query", sql, *map(str, sources), "--format", "json", "-q"], capture_output=True, text=True
     )
@@ -44,7 +44,7 @@ def advised(stderr):
 
 
 def ask_duckdb(db, sql):
-    """Like `ask`, but runs DuckDB. There, NOW is the wall clock; in the program, it is the newest observation."""
+    """Like `ask`, but runs DuckDB. In DuckDB, NOW is the wall clock. In the program, it is the newest observation."""
     newest = db.sql("SELECT MAX(observed_at) FROM snapshots").fetchall()[0][0].isoformat()
     sql = re.sub(r"\b(NOW\(\)|CURRENT_TIMESTAMP)", f"TIMESTAMPTZ '{newest}'", sql)
     sql = sql.replace("CURRENT_DATE", f"DATE '{newest[:10]}'")

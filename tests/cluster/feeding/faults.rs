@@ -1,6 +1,7 @@
 //! A feed while the program, the agent and the store fail.
 //!
-//! ALLOCLOG_FEED_SECONDS sets the duration of the recorded twelve minutes, 20 s by default; 73 is ten times real time.
+//! ALLOCLOG_FEED_SECONDS sets how long the replay of the recorded twelve minutes takes. The default is 20 s. 73 s is
+//! ten times real speed.
 //! ALLOCLOG_FEED_SEED repeats the run of a seed.
 
 use std::collections::BTreeSet;
@@ -46,8 +47,8 @@ enum Misfortune {
     StoreComes,
 }
 
-/// The faults of twelve minutes, with their times: a kill each minute, three outages of the store of two minutes, and,
-/// if requested, three outages of the agent of 20 s.
+/// The faults of twelve minutes, with their times. There is a kill each minute, and the store is down three times for
+/// two minutes. If requested, the agent is down three times for 20 s.
 fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Duration, Misfortune)> {
     let minute = within / 12;
     let mut at = |minutes: f64| minute.mul_f64(minutes + random.below(1_000) as f64 / 1_500.0);
@@ -67,8 +68,8 @@ fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Durat
 /// Runs a feed through the faults and returns the name of the lake.
 fn live(sandbox: &Sandbox, name: &str, remembered: usize, agent_goes: bool, seed: u64, all: usize) -> String {
     eprintln!("{name}: ALLOCLOG_FEED_SEED={seed}");
-    // The lake is a symbolic link that is switched atomically; its other target is a file, so nothing can be read or
-    // written.
+    // The lake is a symbolic link that is switched atomically. During an outage the link leads to a file, so nothing
+    // can be read or written.
     let point = |to: &str| {
         let link = sandbox.path(&format!("{name}.link"));
         symlink(sandbox.path(to), &link).expect("a link");
@@ -107,7 +108,7 @@ fn live(sandbox: &Sandbox, name: &str, remembered: usize, agent_goes: bool, seed
     export(sandbox, name)
 }
 
-/// Waits until a lake has this many events, or has received none for a while.
+/// Waits until a lake has this many events, or has received no event for a while.
 fn settle(sandbox: &Sandbox, lake: &str, all: usize) {
     let probe = format!("{lake}.probe");
     let (mut before, mut since) = (0, Instant::now());
@@ -153,16 +154,21 @@ fn a_feed_with_repeated_failures_gives_the_rows_of_one_without() {
     for table in EXACT {
         let (whole, broken) = (rows(&sandbox, &whole, table), rows(&sandbox, &broken, table));
         let (lost, more) = (whole.difference(&broken).count(), broken.difference(&whole).count());
-        assert!(lost + more == 0, "{table}: {lost} of {} are missing, and {more} are too many", whole.len());
+        assert!(
+            lost + more == 0,
+            "{table}: {lost} of {} rows are missing, and there are {more} wrong rows",
+            whole.len()
+        );
     }
 }
 
-/// The server remembers a hundred events, as Nomad does, so an outage of the agent loses what listings do not show.
+/// The server remembers a hundred events, as Nomad does. So an event during an outage of the agent is lost unless a
+/// later listing shows it.
 #[test]
 fn a_feed_loses_nothing_unless_the_agent_is_down() {
     if number("ALLOCLOG_FEED_SECONDS").is_none() {
-        // At ten times real time, the server remembers as much as Nomad does. At the default speed, it forgets a
-        // hundred events before a process starts.
+        // At ten times real speed, a hundred events last as long as they do in Nomad. At the default speed, the server
+        // forgets them before a killed process has started again.
         return;
     }
     let (sandbox, seed) = (Sandbox::new(), seed());
@@ -210,7 +216,7 @@ fn an_outage_of_the_store_is_reported_once() {
         [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "secret")];
     let run = ["ingest", &agent.address, "--lake", "s3://b/x", "--cache", "c", "--watch", "--every", "100ms", "-q"];
     sandbox.nomad(&store, &run).exits_with(1);
-    // As if the lake had been there before.
+    // Mark the spool as if the lake had been opened before.
     let spool = fs::read_dir(sandbox.path("c")).expect("a cache").next().expect("a spool").expect("a directory");
     fs::write(spool.path().join("lake"), "").expect("a file");
     let ran = sandbox.nomad(&store, &[&run[..], &["--for", "12s"]].concat()).exits_with(1);

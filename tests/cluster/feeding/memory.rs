@@ -1,7 +1,7 @@
 //! The memory of a feed over hours.
 //!
 //! The recorded twelve minutes happen again every half hour, with other allocations. Each half hour begins when the
-//! feed has committed a batch of the half hour before. So hours pass as fast as the feed can take them, and no faster.
+//! feed has committed a batch of the half hour before. So simulated hours pass as fast as the feed can commit them.
 //! libfaketime sets the program's clock, so that cached rows expire as in reality. The program's waits take real time.
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use super::{export, files, is_spool_empty, number, serve};
 use crate::sandbox::{Sandbox, sample};
 use crate::support::{Exported, Row};
 
-/// The ID of a document in the ledger is the number of its batch times this, and its number in the batch.
+/// The ID of a document in the ledger is the number of its batch times this factor, plus its number in the batch.
 const DOCUMENTS: i64 = 1_000_000;
 /// The time between two replays.
 const APART: Duration = Duration::from_secs(1_800);
@@ -94,7 +94,7 @@ fn memory_does_not_grow_over_hours() {
         steps / 2,
         count(&out)
     );
-    // Memory is warm after 25 hours or so. A feed that kept half of what it receives would not pass.
+    // Memory use becomes stable after about 25 hours. A feed that kept half of what it receives would not pass.
     let growth = if steps < 300 { received / 2 } else { first / 10 };
     assert!(second <= first + growth, "{first} KiB, then {second} KiB");
 }

@@ -71,5 +71,5 @@ fn a_killed_export_resumes_from_its_spool() {
     sandbox.export(&[&recording, "-o", "truth", "-q", "--table", "task_events"]).exits_with(0);
     assert!(rows(&sandbox, "out", "task_events") == rows(&sandbox, "truth", "task_events"));
     let left = fs::read_dir(sandbox.path("seen/1")).expect("a spool").count();
-    assert_eq!(left, 1, "nothing but its lock is left");
+    assert_eq!(left, 1, "only the lock of the spool is left");
 }

@@ -1,4 +1,4 @@
-//! JSON values, and how a seed writes them: with any white space and escapes.
+//! JSON values. A seed determines with which white space and escapes they are written.
 
 use proptest::prelude::*;
 

@@ -33,7 +33,7 @@ pub fn events<'v>(
     })
 }
 
-/// Restarts + 1 − the Restarting events at or after each event of a window.
+/// The attempt of each event of a window: Restarts + 1 − the number of Restarting events at or after the event.
 pub fn attempts(state: &Value) -> Vec<Value> {
     let kinds: Vec<&str> =
         state["Events"].as_array().into_iter().flatten().map(|e| e["Type"].as_str().unwrap_or("")).collect();
@@ -85,13 +85,13 @@ fn namespace(a: &Value) -> Value {
 pub fn task_event(a: &Value, key: &EventKey, event: &Value, attempt: Value) -> Row {
     let details = &event["Details"];
     let is = |kind: &str| event["Type"] == kind;
-    // A field that Nomad always writes has a meaning only if it is not 0, or if it applies to the type.
+    // Nomad always writes some fields. Such a field has a meaning only if it is not 0, or if it applies to the type.
     let applies = |name: &str, detail: &str| match event[name].as_i64() {
         Some(n) if n != 0 || is("Terminated") => json!(n),
         _ => json!(details[detail].as_str().and_then(|d| d.parse::<i64>().ok())),
     };
     let kill_timeout = event["KillTimeout"].as_i64().filter(|n| *n != 0);
-    assert!(kill_timeout.is_some() == details["kill_timeout"].is_string(), "both spellings are there: {event}");
+    assert!(kill_timeout.is_some() == details["kill_timeout"].is_string(), "not both spellings: {event}");
     let time = event["Time"].as_i64().filter(|ns| *ns > 0);
     let date = time.map(|ns| DateTime::from_timestamp_nanos(ns).date_naive().to_string());
     cells([

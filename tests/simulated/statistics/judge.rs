@@ -95,7 +95,7 @@ impl<'a> Judge<'a> {
             let restarts = story.restarts().into_iter().filter(|(event, _)| story.seen[*event]);
             let truth: BTreeMap<i64, (usize, Cause)> =
                 restarts.map(|(event, cause)| (story.life.events[event].event.time, (event, cause))).collect();
-            ensure!(claimed.keys().eq(truth.keys()), "other restarts: {key:?}");
+            ensure!(claimed.keys().eq(truth.keys()), "the wrong restarts: {key:?}");
             let mut counts = vec![];
             for (at, cause) in claimed {
                 let (event, truth) = truth[&at];
@@ -153,7 +153,7 @@ impl<'a> Judge<'a> {
             let claimed = names.map(|name| row.int(name).unwrap_or_default());
             ensure!(claimed == truth, "{claimed:?}, not {truth:?}: {row:?}");
             ensure!(CAUSES.iter().filter_map(|(_, name)| row.int(&format!("cause_{name}"))).sum::<i64>() == truth[2]);
-            ensure!(truth[4] > 0 || truth[2] + truth[3] == truth[1], "seen and lost are not all: {row:?}");
+            ensure!(truth[4] > 0 || truth[2] + truth[3] == truth[1], "seen and lost restarts do not add up: {row:?}");
             self.count("groups of restarts");
         }
         let groups: Vec<(Vec<String>, Vec<&TaskOutcome<'_>>)> = self.groups_of_stories()?;
@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// The stories of each group of tasks.
+    /// The outcomes of the tasks in each group.
     fn groups_of_stories(&self) -> anyhow::Result<Vec<(Vec<String>, Vec<&TaskOutcome<'a>>)>> {
         let mut groups: BTreeMap<Vec<String>, Vec<&TaskOutcome<'a>>> = BTreeMap::new();
         for row in self.answers.rows("task_states")? {
@@ -194,7 +194,7 @@ impl<'a> Judge<'a> {
                 let at = row.int("failed_at_ns").context("a time")?;
                 claimed.insert((at, row.text("event_type").unwrap_or_default()), row);
             }
-            ensure!(claimed.len() == own.len(), "a failure twice: {key:?}");
+            ensure!(claimed.len() == own.len(), "a failure occurs twice: {key:?}");
             let mut counts = vec![];
             for failure in truths.iter().filter(|failure| story.seen[failure.event]) {
                 let lived = &story.life.events[failure.event];
@@ -206,7 +206,7 @@ impl<'a> Judge<'a> {
                     continue;
                 };
                 let class = row.text("class").unwrap_or_default();
-                // The event before it may have been a failed health check.
+                // The event before the failure may have been a failed health check.
                 let hides =
                     lived.event.kind == "Terminated" && !is_explained(story, failure.event) && class == "unknown";
                 ensure!(
@@ -214,17 +214,20 @@ impl<'a> Judge<'a> {
                     "{class}, not {failure:?}: {key:?}\n{}",
                     tell(story)
                 );
-                ensure!(row.int("attempt") == Some(lived.attempt), "{failure:?} is of another attempt: {row:?}");
+                ensure!(row.int("attempt") == Some(lived.attempt), "{failure:?} has the wrong attempt: {row:?}");
                 let gave_up = row.get("gave_up") == true;
-                ensure!(gave_up == failure.gave_up || !story.is_whole() && !gave_up, "given up or not: {row:?}");
+                ensure!(gave_up == failure.gave_up || !story.is_whole() && !gave_up, "gave_up is wrong: {row:?}");
                 let (code, signal) = (lived.event.exit_code, lived.event.signal);
                 let suspected = matches!(class, "exit" | "signal") && (code == 137 || signal == 9);
-                ensure!((row.get("suspected_oom") == true) == suspected, "suspected or not: {row:?}");
+                ensure!((row.get("suspected_oom") == true) == suspected, "suspected_oom is wrong: {row:?}");
                 let exit = (lived.event.kind == "Terminated").then_some((code, signal));
-                ensure!(row.int("exit_code").zip(row.int("signal")) == exit, "another exit: {row:?}");
+                ensure!(
+                    row.int("exit_code").zip(row.int("signal")) == exit,
+                    "the exit code or signal is wrong: {row:?}"
+                );
                 counts.push(format!("class {class}"));
             }
-            ensure!(claimed.is_empty(), "no failures: {claimed:?}: {key:?}\n{}", tell(story));
+            ensure!(claimed.is_empty(), "these are not failures: {claimed:?}: {key:?}\n{}", tell(story));
             counts.into_iter().for_each(|what: String| self.count(what));
         }
         Ok(())
@@ -258,9 +261,9 @@ impl<'a> Judge<'a> {
             for (name, truth) in truth {
                 ensure!(row.int(name) == truth, "{name} is not {truth:?}: {row:?}");
             }
-            ensure!(row.text("message") == message, "not {message:?}: {row:?}");
+            ensure!(row.text("message") == message, "the message is not {message:?}: {row:?}");
             let share = times_shown as f64 / own.len() as f64;
-            ensure!(row.number("pair_share") == Some(share), "not {share} of them: {row:?}");
+            ensure!(row.number("pair_share") == Some(share), "pair_share is not {share}: {row:?}");
             self.count("groups of failures");
         }
         Ok(())
@@ -274,7 +277,7 @@ impl<'a> Judge<'a> {
             let attempts: BTreeSet<_> = own.iter().map(|row| row.int("attempt")).collect();
             let shown = story.events().iter().zip(&story.seen).filter(|(_, seen)| **seen);
             let truth: BTreeSet<_> = shown.map(|(lived, _)| Some(lived.attempt)).collect();
-            ensure!(attempts == truth && own.len() == truth.len(), "other attempts: {key:?} {attempts:?}");
+            ensure!(attempts == truth && own.len() == truth.len(), "wrong attempts: {key:?} {attempts:?}");
             let mut counts = vec![];
             for run in story.runs() {
                 let Some(row) = own.iter().find(|row| row.int("attempt") == Some(run.attempt)) else { continue };
@@ -306,7 +309,7 @@ impl<'a> Judge<'a> {
 
     fn starts(&mut self) -> anyhow::Result<()> {
         let rows = self.answers.rows("starts")?;
-        ensure!(rows.len() == self.answers.rows("task_states")?.len(), "not one row a task");
+        ensure!(rows.len() == self.answers.rows("task_states")?.len(), "there must be one row per task");
         for row in &rows {
             let Some(story) = self.stories.get(&key(row)).filter(|story| story.is_clear()) else { continue };
             let what = || format!("{row:?}\n{}", tell(story));
@@ -316,10 +319,14 @@ impl<'a> Judge<'a> {
             let may_start = story.version.client_status == "lost" && story.state.state != "dead";
             let may_be_unknown = !story.is_whole() || may_start || story.version.made_up.is_some();
             ensure!(outcome == truth || outcome == "unknown" && may_be_unknown, "not {truth}: {}", what());
-            ensure!(!story.is_whole() || truth != "started" || basis == Some("complete"), "basis: {}", what());
-            ensure!(row.int("created_at_ns") == Some(story.allocation.created), "created: {}", what());
+            ensure!(
+                !story.is_whole() || truth != "started" || basis == Some("complete"),
+                "the basis is wrong: {}",
+                what()
+            );
+            ensure!(row.int("created_at_ns") == Some(story.allocation.created), "the creation is wrong: {}", what());
             if outcome == "started" {
-                ensure!(row.int("started_at_ns") == story.first_start(), "another start: {}", what());
+                ensure!(row.int("started_at_ns") == story.first_start(), "the start is wrong: {}", what());
             }
             let start = story.first("Started").unwrap_or(usize::MAX);
             for (name, kind) in [("received_at_ns", "Received"), ("setup_at_ns", "Task Setup")] {
@@ -334,7 +341,7 @@ impl<'a> Judge<'a> {
                     story.state.state == "dead" || ["complete", "failed"].contains(&story.version.client_status)
                 });
                 let truth = killing.or(ended).unwrap_or(story.version.at);
-                ensure!(row.int("ended_at_ns") == Some(truth), "ended not at {truth}: {}", what());
+                ensure!(row.int("ended_at_ns") == Some(truth), "the end is not {truth}: {}", what());
             }
             let counted = format!("start {outcome} {}", basis.unwrap_or_default());
             self.count(counted);
@@ -371,18 +378,19 @@ impl<'a> Judge<'a> {
             self.count(format!("{} {age}", if claimed.is_some() { "loops" } else { "no loops" }));
             let story = &self.stories[&key];
             let Some(row) = rows.get(&key).map(|rows| &rows[0]).filter(|_| story.is_whole()) else { continue };
-            // First and last by the client's clock, which may have been set back in between.
+            // The first and the last restart are determined by the client's clock, which may have been set back in
+            // between.
             recent.sort_unstable();
-            ensure!(row.int("since_at_ns") == recent.first().copied(), "since when: {row:?}");
+            ensure!(row.int("since_at_ns") == recent.first().copied(), "since_at_ns is wrong: {row:?}");
             let period = recent.first().zip(recent.last()).filter(|_| recent.len() > 1);
             let period = period.map(|(first, last)| (last - first) as f64 / 1e9 / (recent.len() - 1) as f64);
             let claimed = row.number("period_seconds");
             let near = claimed.zip(period).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
-            ensure!(near || claimed.is_none() && period.is_none(), "every {period:?} s: {row:?}");
+            ensure!(near || claimed.is_none() && period.is_none(), "the period is not {period:?} s: {row:?}");
             let failures = story.failures();
             let last = failures.last().map(|failure| class_name(failure.class));
-            ensure!(row.text("last_class") == last, "not {last:?}: {row:?}");
-            ensure!(row.text("state") == Some(story.state.state), "another state: {row:?}");
+            ensure!(row.text("last_class") == last, "last_class is not {last:?}: {row:?}");
+            ensure!(row.text("state") == Some(story.state.state), "the state is wrong: {row:?}");
         }
         Ok(())
     }
@@ -446,7 +454,7 @@ pub fn group(row: &Row) -> Vec<String> {
     ["region", "namespace", "job_id", "task_group", "task"].map(|name| row.get(name).to_string()).to_vec()
 }
 
-/// A story, event by event, with the events out of view in brackets.
+/// Formats the outcome of a task event by event, with the events out of view in brackets.
 fn tell(story: &TaskOutcome<'_>) -> String {
     let line = |(lived, seen): (&crate::simulator::Lived, &bool)| {
         let e = &lived.event;

@@ -13,7 +13,7 @@ pub fn quantile(starts: &[&Row], origin: &str, share: f64) -> Option<i64> {
         if *starts {
             let at_risk = (waits.len() - before) as f64;
             waiting *= 1.0 - 1.0 / at_risk;
-            // Several starts at the same time are one step of the curve, so the time is the same.
+            // Several starts at the same time are one step of the curve, so each of them gives the same time.
             if 1.0 - waiting >= share - 1e-9 {
                 return Some(*span);
             }

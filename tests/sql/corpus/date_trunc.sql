@@ -10,11 +10,11 @@ SELECT DATE_TRUNC('day', created_at) AS day, COUNT(*) AS n FROM allocations GROU
 SELECT DISTINCT DATE_TRUNC('week', event_at) AS week FROM task_events ORDER BY week;
 -- Months, quarters and years
 SELECT DISTINCT DATE_TRUNC('month', event_at) AS month, DATE_TRUNC('quarter', event_at) AS quarter, DATE_TRUNC('year', event_at) AS year FROM task_events ORDER BY month;
--- Seconds
+-- Times truncated to seconds
 SELECT alloc_id, DATE_TRUNC('second', modified_at) AS second FROM allocations ORDER BY alloc_id;
 -- Month of a date column
 SELECT DISTINCT DATE_TRUNC('month', event_date) AS month FROM task_events ORDER BY month;
--- As a filter
+-- In WHERE
 SELECT COUNT(*) AS n FROM task_events WHERE DATE_TRUNC('hour', event_at) = '2026-11-23T18:00:00Z';
 -- Buckets of five minutes
 SELECT TIME_BUCKET(INTERVAL '5 minutes', event_at) AS bucket, COUNT(*) AS n FROM task_events GROUP BY bucket ORDER BY bucket;
@@ -22,9 +22,9 @@ SELECT TIME_BUCKET(INTERVAL '5 minutes', event_at) AS bucket, COUNT(*) AS n FROM
 SELECT alloc_id, EXTRACT(HOUR FROM created_at) AS h, EXTRACT(MINUTE FROM created_at) AS m, DATE_PART('dow', created_at) AS dow FROM allocations ORDER BY alloc_id;
 -- Seconds since 1970
 SELECT alloc_id, EXTRACT(EPOCH FROM created_at) AS seconds FROM allocations ORDER BY alloc_id;
--- By hour of day
+-- Events by hour of day
 SELECT HOUR(event_at) AS hour, COUNT(*) AS n FROM task_events GROUP BY HOUR(event_at) ORDER BY hour;
--- As text
+-- Minutes as text
 SELECT STRFTIME(event_at, '%Y-%m-%d %H:%M') AS minute, COUNT(*) AS n FROM task_events GROUP BY minute ORDER BY minute;
 -- Unit boundaries between two timestamps
 SELECT alloc_id, DATE_DIFF('second', created_at, modified_at) AS seconds, DATE_DIFF('minute', created_at, modified_at) AS minutes FROM allocations ORDER BY alloc_id;

@@ -4,7 +4,7 @@ SELECT alloc_id, task, event_type, (event_at_ns - LAG(event_at_ns, 1, event_at_n
 SELECT alloc_id, task, event_type, LAG(event_type, 1, 'first') OVER (PARTITION BY alloc_id, task ORDER BY event_at_ns, ordinal) AS before FROM task_events ORDER BY alloc_id, task, event_at_ns, ordinal;
 -- The next event, with a default
 SELECT alloc_id, task, event_type, LEAD(event_type, 1, 'last') OVER (PARTITION BY alloc_id, task ORDER BY event_at_ns, ordinal) AS after FROM task_events ORDER BY alloc_id, task, event_at_ns, ordinal;
--- Two rows back
+-- An offset of two rows
 SELECT alloc_id, task, attempt, LAG(attempt, 2, 0) OVER (PARTITION BY alloc_id, task ORDER BY attempt) AS earlier FROM attempts ORDER BY alloc_id, task, attempt;
 -- Without a default
 SELECT alloc_id, task, attempt, LAG(exit_code) OVER (PARTITION BY alloc_id, task ORDER BY attempt) AS before FROM attempts ORDER BY alloc_id, task, attempt;
@@ -18,7 +18,7 @@ SELECT alloc_id, client_status, LAG(client_status, 1, 'none') OVER (PARTITION BY
 SELECT alloc_id, task, LAG(created_to_started_seconds, 1, -1.0) OVER (ORDER BY alloc_id, task) AS before FROM starts ORDER BY alloc_id, task;
 -- An offset of 0
 SELECT alloc_id, LAG(memory_mb, 0, -1) OVER (ORDER BY alloc_id) AS same FROM allocations ORDER BY alloc_id;
--- Descending
+-- In descending order
 SELECT alloc_id, task, attempt, LAG(attempt, 1, 0) OVER (PARTITION BY alloc_id, task ORDER BY attempt DESC) AS later FROM attempts ORDER BY alloc_id, task, attempt;
 -- Bursts of failures: failures less than a minute apart
 SELECT alloc_id, task, SUM(CASE WHEN gap > 60 THEN 1 ELSE 0 END) + 1 AS sessions FROM (SELECT alloc_id, task, (failed_at_ns - LAG(failed_at_ns, 1, failed_at_ns) OVER (PARTITION BY alloc_id, task ORDER BY failed_at_ns, attempt)) / 1e9 AS gap FROM failures) AS t GROUP BY alloc_id, task ORDER BY alloc_id, task;

@@ -12,9 +12,9 @@ SELECT alloc_id, NTILE(1) OVER (ORDER BY alloc_id) AS bucket FROM allocations OR
 SELECT alloc_id, task FROM (SELECT alloc_id, task, NTILE(4) OVER (ORDER BY created_to_started_seconds DESC, alloc_id, task) AS q FROM starts WHERE created_to_started_seconds IS NOT NULL) AS t WHERE q = 1 ORDER BY alloc_id, task;
 -- Bounds of each quarter
 SELECT q, MIN(s) AS least, MAX(s) AS most, COUNT(*) AS n FROM (SELECT created_to_started_seconds AS s, NTILE(4) OVER (ORDER BY created_to_started_seconds, alloc_id, task) AS q FROM starts WHERE created_to_started_seconds IS NOT NULL) AS t GROUP BY q ORDER BY q;
--- Descending
+-- In descending order
 SELECT alloc_id, NTILE(3) OVER (ORDER BY memory_mb DESC, alloc_id) AS third FROM allocations ORDER BY third, alloc_id;
--- By two partitions
+-- With PARTITION BY over two columns
 SELECT namespace, job_id, task, NTILE(2) OVER (PARTITION BY namespace, job_id ORDER BY alloc_id, task) AS half FROM task_states ORDER BY namespace, job_id, alloc_id, task;
--- Beside other ranks
+-- Next to other ranking functions
 SELECT alloc_id, ROW_NUMBER() OVER (ORDER BY alloc_id) AS n, NTILE(5) OVER (ORDER BY alloc_id) AS fifth, PERCENT_RANK() OVER (ORDER BY alloc_id) AS p, CUME_DIST() OVER (ORDER BY alloc_id) AS c FROM allocations ORDER BY alloc_id;

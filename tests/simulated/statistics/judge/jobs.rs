@@ -62,8 +62,11 @@ impl Judge<'_> {
             let took = ends.zip(created).map(|(end, start)| (end - start) as f64 / 1e9);
             let claimed = row.number("duration_seconds");
             let near = claimed.zip(took).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
-            ensure!(near || claimed.is_none() && took.is_none(), "took not {took:?} s: {row:?}");
-            ensure!(row.int("allocations") == Some(allocations.len() as i64), "other allocations: {row:?}");
+            ensure!(near || claimed.is_none() && took.is_none(), "the duration is not {took:?} s: {row:?}");
+            ensure!(
+                row.int("allocations") == Some(allocations.len() as i64),
+                "the number of allocations is wrong: {row:?}"
+            );
             let most = |number: usize| {
                 let id = &self.cluster.allocations[number].id;
                 let own = self.states.iter().filter(|((alloc_id, _), _)| alloc_id == id);
@@ -133,8 +136,8 @@ impl Judge<'_> {
         claimed
     }
 
-    /// Returns true if an allocation that was told to stop lost events of a task's last run, lacks a task's end, or has
-    /// a task that cannot be judged from its events.
+    /// Returns true if an exit may be out of view. That is so if an allocation was told to stop and, for one of its
+    /// tasks, events of the last run are lost, the end is missing, or the events do not suffice to judge the task.
     fn may_hide_an_exit(&self, number: usize, version: usize) -> bool {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
@@ -181,10 +184,10 @@ impl Judge<'_> {
             }
             let all: i64 = outcomes[..4].iter().map(|outcome| ended(outcome)).sum();
             let rate = (all > 0).then(|| ended("complete") as f64 / all as f64);
-            ensure!(row.number("success_rate") == rate, "not {rate:?}: {row:?}");
+            ensure!(row.number("success_rate") == rate, "the success rate is not {rate:?}: {row:?}");
             let mut took: Vec<f64> = own.iter().filter_map(|run| run.number("duration_seconds")).collect();
             took.sort_by(f64::total_cmp);
-            ensure!(row.int("samples") == Some(took.len() as i64), "other samples: {row:?}");
+            ensure!(row.int("samples") == Some(took.len() as i64), "the number of samples is wrong: {row:?}");
             for (name, share) in [("p50_seconds", 50), ("p95_seconds", 95), ("max_seconds", 100)] {
                 let rank = (took.len() * share).div_ceil(100).max(1);
                 ensure!(row.number(name) == took.get(rank - 1).copied(), "{name}: {row:?} {took:?}");
@@ -205,12 +208,12 @@ impl Judge<'_> {
         let mut counts = vec![];
         for row in self.answers.rows("reschedules")? {
             let number = by_id[row.text("alloc_id").unwrap_or_default()];
-            ensure!(expected.remove(&number), "no replacement, or twice: {row:?}");
+            ensure!(expected.remove(&number), "not a replacement, or reported twice: {row:?}");
             let allocation = &self.cluster.allocations[number];
-            let (before, why) = allocation.replaces.context("it replaces none")?;
+            let (before, why) = allocation.replaces.context("the allocation replaces no other one")?;
             let previous = &self.cluster.allocations[before];
-            ensure!(row.text("previous_alloc_id") == Some(&previous.id), "it replaces another: {row:?}");
-            ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced at another time: {row:?}");
+            ensure!(row.text("previous_alloc_id") == Some(&previous.id), "the previous allocation is wrong: {row:?}");
+            ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced_at_ns is wrong: {row:?}");
             let seen = latest.get(&before).map(|seen| &previous.versions[*seen]);
             let followed = seen.is_some_and(|seen| !seen.next.is_empty());
             // If an allocation was lost after it was replaced, or was disconnected before, its versions do not always
@@ -232,7 +235,7 @@ impl Judge<'_> {
             let truth = first.map(|first| (first - from) as f64 / 1e9);
             let claimed = row.number("recovery_seconds");
             let near = claimed.zip(truth).is_some_and(|(a, b)| (a - b).abs() < 1e-6);
-            ensure!(near || claimed.is_none() && truth.is_none(), "recovered within not {truth:?} s: {row:?}");
+            ensure!(near || claimed.is_none() && truth.is_none(), "the recovery did not take {truth:?} s: {row:?}");
         }
         ensure!(expected.is_empty(), "replacements are missing: {expected:?}");
         counts.into_iter().for_each(|what| self.count(what));
