@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use alloclog::pipeline::{Pipeline, Sources};
-use alloclog::query::{self, GroupBy, Method, Period, Row, VIEWS, View, plan};
+use alloclog::query::{self, GroupBy, Method, Period, Plan, Row, VIEWS, View, plan};
 use alloclog::redact::Redactor;
 use alloclog::store::Store;
 use alloclog::tables::Table;
@@ -44,7 +44,7 @@ impl ViewStore {
     /// Recomputes some statistics for a period and a grouping.
     pub fn recompute(&self, names: &[&str], period: Period, by: &GroupBy) -> anyhow::Result<()> {
         let named = |view: &&View| view.name == "period" || names.contains(&view.name);
-        let plans = VIEWS.iter().filter(named).map(|view| plan::for_view(view, by)).collect::<Result<Vec<_>, _>>()?;
+        let plans: Vec<_> = VIEWS.iter().filter(named).map(|view| Plan::new(view, by, true)).collect();
         Ok(query::run(&self.store, &plans, period, Method::default())?)
     }
 

@@ -32,7 +32,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn new(view: &'static View, by: &GroupBy, is_wanted: bool) -> Plan {
+    /// Plans one view, without the views that it reads. `by` gives the group columns.
+    pub fn new(view: &'static View, by: &GroupBy, is_wanted: bool) -> Plan {
         let mut columns: BTreeSet<&str> = view.columns.iter().copied().collect();
         let mut sql = Cow::Borrowed(view.sql);
         if view.is_grouped() {
