@@ -18,12 +18,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut list = String::from("&[\n");
     for name in in_order(&texts)? {
         let words = Words::of(&texts[name]);
-        let (reads, columns) = (words.reads(), words.columns());
         list.push_str(&format!(
             "    View {{ name: {name:?}, sql: include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/queries/{name}.sql\")), \
              reads: &{reads:?}, columns: &{columns:?} }},\n",
-            reads = reads.iter().collect::<Vec<_>>(),
-            columns = columns.iter().collect::<Vec<_>>(),
+            reads = Vec::from_iter(words.reads()),
+            columns = Vec::from_iter(words.columns()),
         ));
     }
     list.push(']');
@@ -58,7 +57,7 @@ fn views_read<'t>(sql: &str, texts: &'t BTreeMap<String, String>) -> BTreeSet<&'
     reads.iter().filter_map(|name| texts.get_key_value(name)).map(|(name, _)| name.as_str()).collect()
 }
 
-/// The words of a file's SQL, without comments. A test compares what they tell with what a parser of SQL finds.
+/// The words of a file's SQL, without comments. A test compares the names found here with those that a parser finds.
 struct Words(Vec<String>);
 
 impl Words {
@@ -79,7 +78,7 @@ impl Words {
         named.filter(|name| *name != "(" && !own.contains(name)).cloned().collect()
     }
 
-    /// All words in lower case that can be the names of columns. Names that are only given, after AS, are left out.
+    /// All words in lower case that can be names of columns. A word after AS defines a name, so it is left out.
     fn columns(&self) -> BTreeSet<String> {
         let is_name = |word: &str| word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
         let given = std::iter::once(false).chain(self.0.iter().map(|word| word == "AS"));

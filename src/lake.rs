@@ -5,7 +5,7 @@
 //! files of every table, and its creation is the commit. Then the writer applies the batches in order, to the ledger
 //! last, with one Delta transaction per table and batch. If the writer was killed, the next writer does this. The
 //! transaction records the batch number, so no batch is applied twice. An ingest killed at any point has either
-//! committed or left only unreferenced files. There is no lock. See `docs/design.md`.
+//! committed or left only unreferenced files. No lock is needed. See `docs/design.md`.
 
 mod batch;
 mod cache;

@@ -1,5 +1,5 @@
-//! The stored tables. Each table has a file, which defines what a row is, and each column with the function that
-//! computes it.
+//! The stored tables. Each table has a file. The file defines what a row is, and lists the columns, each with the
+//! function that computes it.
 
 pub mod absences;
 pub mod allocation_history;
@@ -66,7 +66,7 @@ impl Table {
         }
     }
 
-    /// Returns true if `export` writes the table unless `--table` names other tables.
+    /// Returns true if `export` without `--table` writes the table.
     pub fn is_exported(self) -> bool {
         matches!(self, Table::TaskEvents | Table::Snapshots)
     }

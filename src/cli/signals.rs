@@ -14,7 +14,8 @@ use signal_hook::low_level::emulate_default_handler;
 use super::screen;
 use crate::nomad::CancelToken;
 
-/// Signals within this time of the first count as one, because `timeout` signals both the process and its group.
+/// Signals within this time after the first one count as a single signal, because `timeout` signals both the process
+/// and its group.
 const SAME_SIGNAL: Duration = Duration::from_secs(1);
 
 /// The directory of unfinished work, if any. The lock is held while the directory is created and while it is renamed to

@@ -3,6 +3,8 @@
 //! Nomad always writes an object's keys in the same order, so the reader remembers each key as written, including white
 //! space, and compares it with the next bytes. It parses the key only if they differ.
 
+mod escapes;
+
 use std::borrow::Cow;
 
 use super::check::{self, Checked};
@@ -11,7 +13,7 @@ use super::key_order::{KeyMemory, Predicted, unknown_name};
 use super::number;
 use super::record::Text;
 use super::skip::{after_space, plain_end, value_end};
-use super::value_reader::{FaultKind, LONE_SURROGATE, NOT_UTF8, Read, ReadFault, TWICE, ValueReader, key, not_json};
+use super::value_reader::{FaultKind, NOT_UTF8, Read, ReadFault, TWICE, ValueReader, key, not_json};
 
 pub use super::key_order::Unknown;
 
@@ -29,9 +31,10 @@ pub struct Cursor<'a, 'm> {
 enum SkipCheck {
     /// Only their structure is scanned.
     Structure,
-    /// They are validated. A fault has no exact position and reason, because finding them can take a scan of all bytes.
+    /// They are validated. For an invalid value, neither position nor reason is looked up, because that can take a scan
+    /// of all bytes.
     Validity,
-    /// They are validated. A fault has its exact position, path and reason.
+    /// They are validated. For an invalid value, position, path and reason are looked up.
     Faults,
 }
 
@@ -46,8 +49,8 @@ impl<'a, 'm> Cursor<'a, 'm> {
         Cursor { checks: SkipCheck::Faults, ..Cursor::new(bytes, at, memory) }
     }
 
-    /// Like [`Self::checking`], but the position and reason of a fault are not exact. For a value whose kind and end are
-    /// only guessed.
+    /// Like [`Self::checking`], but does not look up the position and reason of a fault. For a value whose kind and end
+    /// are only guesses.
     pub(super) fn trying(bytes: &'a [u8], at: usize, memory: &'m mut KeyMemory) -> Self {
         Cursor { checks: SkipCheck::Validity, ..Cursor::new(bytes, at, memory) }
     }
@@ -176,66 +179,6 @@ impl<'a, 'm> Cursor<'a, 'm> {
             return Ok(Cow::Borrowed(text));
         }
         self.escaped_string(start, end).map(Cow::Owned)
-    }
-
-    /// The rest of a string with a special character at `at`.
-    #[cold]
-    fn escaped_string(&mut self, start: usize, mut at: usize) -> Read<String> {
-        let mut text = self.bytes[start..at].to_vec();
-        loop {
-            match self.bytes.get(at) {
-                None => return Err(self.end()),
-                Some(b'"') => break,
-                Some(b'\\') => at = self.escape(at, &mut text)?,
-                Some(_) => return Err(self.wrong(FaultKind::Syntax, "holds a control character that is not escaped")),
-            }
-            let end = plain_end(self.bytes, at);
-            text.extend_from_slice(&self.bytes[at..end]);
-            at = end;
-        }
-        let text = String::from_utf8(text).map_err(|_| self.wrong(FaultKind::Value, NOT_UTF8))?;
-        self.at = at + 1;
-        Ok(text)
-    }
-
-    /// Decodes the escape at `at` into `text`; returns the position after it.
-    fn escape(&self, at: usize, text: &mut Vec<u8>) -> Read<usize> {
-        let plain = match *self.bytes.get(at + 1).ok_or_else(|| self.end())? {
-            c @ (b'"' | b'\\' | b'/') => c,
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'u' => {
-                let (code, end) = match self.hex(at + 2)? {
-                    high @ 0xD800..=0xDBFF if self.bytes.get(at + 6..at + 8) == Some(b"\\u") => {
-                        let low = self.hex(at + 8)?;
-                        if !(0xDC00..=0xDFFF).contains(&low) {
-                            return Err(self.wrong(FaultKind::Value, LONE_SURROGATE));
-                        }
-                        (0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00), at + 12)
-                    }
-                    0xD800..=0xDBFF if self.bytes.len() < at + 8 => return Err(self.end()),
-                    code => (code, at + 6),
-                };
-                let c = char::from_u32(code).ok_or_else(|| self.wrong(FaultKind::Value, LONE_SURROGATE))?;
-                text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                return Ok(end);
-            }
-            _ => return Err(self.wrong(FaultKind::Syntax, "holds an escape that JSON does not have")),
-        };
-        text.push(plain);
-        Ok(at + 2)
-    }
-
-    fn hex(&self, at: usize) -> Read<u32> {
-        let digits = self.bytes.get(at..at + 4).ok_or_else(|| self.end())?;
-        let digit = |n: u32, d: &u8| Some(n * 16 + (*d as char).to_digit(16)?);
-        digits
-            .iter()
-            .try_fold(0, digit)
-            .ok_or_else(|| self.wrong(FaultKind::Syntax, "holds an escape that JSON does not have"))
     }
 
     /// Reads a key and its colon; the cursor moves from its quote to the value.

@@ -97,7 +97,8 @@ pub fn integer(text: &[u8]) -> Result<i64, NotAnInteger> {
     scaled(negative, whole, fraction, exponent)
 }
 
-/// The exponent after `e`, clamped to ±10,000. With a larger exponent, only zero is an integer that fits.
+/// The exponent after `e`, clamped to ±10,000. Beyond these bounds, a number is an integer that fits only if all of its
+/// digits are zero.
 fn exponent(text: &[u8]) -> Result<i64, NotAnInteger> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),

@@ -1,4 +1,4 @@
-//! Removes the duplicate rows and lost files that a check found from the tables of a lake.
+//! Removes from the tables of a lake the duplicate rows and the lost files that a check found.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -99,8 +99,8 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> Result<Replace
         row += batch.num_rows() as u32;
         writer.add(&filter_record_batch(&batch, &wanted)?)
     })?;
-    // A file without a hash is from another program. Its duplicate rows do not count, because a batch added them only
-    // once.
+    // Another program wrote a file without a hash. No batch added its duplicate rows, so they are not subtracted from
+    // the number of rows that batches added.
     let rows_dropped = if add.hash().is_some() { rows.len() as u64 } else { 0 };
     Ok(Replacement { removed: vec![add.path.clone()], added: writer.finish()?, rows_dropped: Some(rows_dropped) })
 }

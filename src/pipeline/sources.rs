@@ -118,7 +118,7 @@ impl Sources {
         })
     }
 
-    /// Returns the source that an error about missing allocations names; `None` if there is no such error:
+    /// Returns the source that an error about missing allocations names; `None` if allocations are not missing:
     /// - If no document was read, no file was skipped as known, and there are no lakes, this is the first source.
     /// - Otherwise it is the first source that may be several files and has no allocations. A stream without events
     ///   and a log do not count as such a source if another source has allocations.

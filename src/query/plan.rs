@@ -1,4 +1,4 @@
-//! Plans which views to compute, with the columns that other views need of them, and splits a view into its SELECTs.
+//! Plans which views to compute and which of their columns other views need, and splits a view into its SELECTs.
 //!
 //! Each common table expression is computed separately, once. Otherwise, the engine would inline it wherever it is
 //! named, recompute it for each filter, and resolve all its columns again for each SELECT above it. For small inputs,
@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 
 use sqlparser::ast::{GroupByExpr, Query, SetExpr, Statement, TableFactor, Visit, visit_relations};
 use sqlparser::dialect::GenericDialect;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub(super) columns: BTreeSet<&'static str>,
     /// The columns that are kept for other plans, if the view is not a result; `None` for all columns.
     pub(super) kept_columns: Option<BTreeSet<&'static str>>,
+    /// Its SELECTs, parsed when they are first needed.
+    steps: OnceLock<Vec<SelectStep>>,
 }
 
 impl Plan {
@@ -40,13 +43,14 @@ impl Plan {
             columns.extend(by.columns());
             sql = by.edit(view.sql).into();
         }
-        Plan { view, is_wanted, sql, columns, kept_columns: None }
+        Plan { view, is_wanted, sql, columns, kept_columns: None, steps: OnceLock::new() }
     }
 
     /// Makes the view a result.
     pub fn want(&mut self) {
         self.is_wanted = true;
         self.kept_columns = None;
+        self.steps = OnceLock::new(); // the rows of a result are sorted
     }
 
     /// Returns true if a column of its rows is part of a result or may be read by another plan.
@@ -58,8 +62,13 @@ impl Plan {
     ///
     /// # Errors
     /// When its file is not a single SELECT.
-    pub(super) fn steps(&self) -> Result<Vec<SelectStep>> {
-        steps(self.view.name, &self.sql, self.is_wanted).with_context(|| format!("queries/{}.sql", self.view.name))
+    pub(super) fn steps(&self) -> Result<&[SelectStep]> {
+        if let Some(steps) = self.steps.get() {
+            return Ok(steps);
+        }
+        let steps = steps(self.view.name, &self.sql, self.is_wanted);
+        let steps = steps.with_context(|| format!("queries/{}.sql", self.view.name))?;
+        Ok(self.steps.get_or_init(|| steps))
     }
 }
 

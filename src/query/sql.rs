@@ -177,7 +177,7 @@ struct Planner {
 /// Answers a query over these tables. `now` is the newest trusted observation, in microseconds since 1970.
 ///
 /// # Errors
-/// [`Refused`], with a query that runs, if the query is not supported or a value cannot be computed.
+/// [`Refused`] if the query is not supported or a value cannot be computed. It suggests another query that runs.
 pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i64>) -> Result<DataFrame, Refused> {
     let fallback = fallback(query, &tables);
     let mut planner =
@@ -238,8 +238,8 @@ impl Planner {
         format!("#{}", self.next).into()
     }
 
-    /// Adds an expression to `columns` and returns the name of the new column. If the expression is only a column of the
-    /// frame, returns the name of that column and adds nothing.
+    /// Adds an expression to `columns` and returns the name of the new column. If the expression is only a column of
+    /// the frame, returns the name of that column and adds nothing.
     fn column(&mut self, columns: &mut Vec<Expr>, expr: Expr) -> PlSmallStr {
         if let Expr::Column(id) = &expr
             && id.starts_with('#')

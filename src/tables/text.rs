@@ -1,4 +1,4 @@
-//! Functions for texts that masking uses: replace ranges, and quote for JSON.
+//! Functions on texts, for masking: replace ranges, and quote for JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write;

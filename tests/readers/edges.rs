@@ -10,9 +10,9 @@ use super::property::{Outcome, read, validity};
 /// The expected verdict on a text.
 #[derive(Debug, Clone, Copy)]
 enum Is {
-    /// A JSON text with this value.
+    /// A JSON string with this value.
     Text(&'static str),
-    /// A JSON text that is not Unicode, because it contains half of a surrogate pair.
+    /// A JSON string that is not Unicode, because it contains half of a surrogate pair.
     NoText,
     /// An integer.
     Whole(i64),
@@ -373,7 +373,7 @@ fn as_an_integer_field() {
     }
 }
 
-/// The items or faults that one outcome has and the other lacks, with their paths.
+/// The value of the only allocation of an outcome, or the text and path of its only fault.
 fn kept<'o, T>(
     outcome: &'o Outcome<'_>,
     value: impl FnOnce(&'o alloclog::decode::record::Allocation<'_>) -> T,

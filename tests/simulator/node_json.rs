@@ -28,7 +28,8 @@ pub fn listed(node: &Node) -> Json {
     ]))
 }
 
-/// A node in an event: its events are not task events, and its version is an attribute.
+/// A node as an event of the stream contains it. The node's own events are not task events, and its version is an
+/// attribute.
 pub fn whole(node: &Node) -> Json {
     let event = object([
         ("Message", "Node registered".into()),

@@ -1,8 +1,8 @@
 //! The truth about each task up to its last version in view, derived from the meaning that the simulator gave each
 //! event.
 //!
-//! A statistic infers the cause of a restart from the events around a `Restarting`. Here, the scenario that generated
-//! the restart states the cause. Only the end of a run without a failure is inferred, since no event states it.
+//! A statistic infers the cause of a restart from the events around a `Restarting`. Here, the cause is stated by the
+//! scenario that generated the restart. Only the end of a run without a failure is inferred, since no event states it.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,8 @@ pub struct TaskOutcome<'a> {
     pub state: State,
     /// For each event up to that version, whether it is in view.
     pub seen: Vec<bool>,
-    /// For each event, whether a window shows it next to the previous event, so that nothing happened in between.
+    /// For each event, whether a window shows it next to the previous event, which proves that nothing happened in
+    /// between.
     joined: Vec<bool>,
     /// The versions in view that contain the task's counter, oldest first.
     pub counters: Vec<Counter>,
@@ -33,7 +34,7 @@ pub struct Counter {
     pub at: i64,
     pub restarts: i64,
     last_restart: Option<i64>,
-    /// When the first event of the version's window happened, as written.
+    /// The time of the first event of the version's window, as the document has it.
     first_event: i64,
 }
 
@@ -165,8 +166,8 @@ impl TaskOutcome<'_> {
         times.collect()
     }
 
-    /// The latest possible time of a restart whose event is not in view. It is the earliest of these times of the first
-    /// version in view that counts the restart:
+    /// The latest possible time of a restart whose event is not in view. The first version in view that
+    /// counts the restart gives these bounds, and the result is the earliest of them:
     ///
     /// - the time of the version;
     /// - the time of its last restart;
@@ -265,8 +266,8 @@ impl TaskOutcome<'_> {
         }
     }
 
-    /// The times of the restarts in view since `at`, by the clocks of their events. With `trusted`, leaves out restarts
-    /// that may already be counted by a version in view that is not later than `at`.
+    /// The times of those restarts that are in view and happened at or after `at` by the clocks of their events. With
+    /// `trusted`, leaves out restarts that may already be counted by a version in view that is not later than `at`.
     pub fn seen_since(&self, at: i64, trusted: bool) -> Vec<i64> {
         let old = self.counters.iter().filter(|counter| trusted && counter.at <= at);
         let counted = old.map(|counter| counter.restarts).max().unwrap_or_default();
@@ -275,9 +276,10 @@ impl TaskOutcome<'_> {
         new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
     }
 
-    /// Counts the restarts out of view that happened since `at`, in two ways. The first number goes by the versions of
-    /// the servers, in view or not. The second number counts only those of these restarts that also happened since `at`
-    /// by the client's clock: neither their events nor any later events have a time before `at`.
+    /// Counts the restarts out of view that happened since `at`, in two ways. The first number counts by the servers'
+    /// clock: the restarts after the last version of the allocation that is not later than `at`, whether that version
+    /// is in view or not. The second number leaves out each of these restarts whose event, or any later event, has a
+    /// time before `at` by the client's clock.
     pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
         let before = self.allocation.versions.iter().rfind(|version| version.at <= at);

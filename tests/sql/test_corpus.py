@@ -40,7 +40,8 @@ def test_no_answer_differs_and_most_are_equal(answers, database):
             equal.append(sql)
         else:
             pairs = [(one, other) for one, other in zip(ours, theirs) if one != other][:2]
-            different.append(f"{file}: {sql}\n  {len(ours)} and {len(theirs)} rows, of these {pairs}")
+            counts = f"{len(ours)} rows of alloclog, {len(theirs)} of DuckDB"
+            different.append(f"{file}: {sql}\n  {counts}; the first that differ: {pairs}")
     total = len(equal) + len(refused) + len(different)
     print(f"{total} queries: {len(equal)} equal, {len(refused)} refused, {len(different)} different")
     for file, sql, stderr in refused:

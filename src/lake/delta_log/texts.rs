@@ -15,7 +15,7 @@ impl Texts {
         self.0.iter().find(|(other, _)| other == name)?.1.as_deref()
     }
 
-    /// The first text; `None` if there is no text, or the first text is null.
+    /// The first text; `None` if the collection is empty or its first text is null.
     pub fn first(&self) -> Option<&str> {
         self.0.first()?.1.as_deref()
     }

@@ -16,7 +16,7 @@ pub struct Target {
     pub namespace: String,
     /// The job; null for an allocation whose job no source shows.
     pub job_id: Option<String>,
-    /// The allocation; null for all allocations of the job.
+    /// The allocation; null if the target is the whole job.
     pub alloc_id: Option<String>,
     /// The IDs of the allocations.
     #[serde(skip)]
@@ -98,8 +98,8 @@ fn jobs(store: &Store, text: &str, name: &str) -> Result<Vec<Candidate>> {
     named(store, &format!("job_id IN ({})", ids.join(", ")), Some(name))
 }
 
-/// The jobs whose allocations match a condition. If `name` is given, all allocations of a region and namespace are
-/// one job.
+/// The jobs whose allocations match a condition. If `name` is given, all matching allocations of a region
+/// and namespace are returned as one job with this name.
 fn named(store: &Store, condition: &str, name: Option<&str>) -> Result<Vec<Candidate>> {
     let sql = format!(
         "SELECT region, namespace, job_id, alloc_id FROM allocations WHERE {condition} \
