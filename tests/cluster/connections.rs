@@ -105,7 +105,7 @@ fn tls_trusts_the_given_authorities_and_explains_failures() {
     sandbox.nomad(&[("NOMAD_SKIP_VERIFY", "true")], &["query", "snapshots", &agent.address]).exits_with(0);
     sandbox.nomad(&[("NOMAD_SKIP_VERIFY", "no")], &["report", &agent.address]).exits_with(1);
     let ran = sandbox.nomad(&[], &["report", &agent.address, "--ca-cert", &ca]).exits_with(1);
-    ran.stderr_has("for another name").stderr_has("--tls-server-name");
+    ran.stderr_has("the agent's certificate is not for the host name").stderr_has("--tls-server-name");
     let named = ["query", "snapshots", &agent.address, "--ca-cert", &ca, "--tls-server-name", "server.global.nomad"];
     sandbox.nomad(&[], &named).exits_with(0);
     let host = agent.requests().pop().expect("a request").header("host").to_owned();
