@@ -201,21 +201,33 @@ WITH history_rows AS (
          CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN 0 ELSE 1 END AS is_live,
          CASE WHEN m.client_status = 'pending' THEN 1 ELSE 0 END AS is_pending,
          COALESCE(m.modified_at_ns, 0) AS written_ns,
-         COALESCE(m.modify_index, 0) AS written_index,
+         COALESCE(m.modify_index, 0) AS written_index, COALESCE(m.create_index, 0) AS created_index,
          s.sighted_at, s.sighted_at_ns, COALESCE(s.sighted_hour_ns, -1) AS sighted_hour_ns,
          COALESCE(s.uncut_ns, 0) AS uncut_ns, o.index_order
   FROM latest_allocations AS m
   LEFT JOIN newest_sightings_by_hour AS s ON s.region = m.region AND s.alloc_id = m.alloc_id
   LEFT JOIN observations AS o ON o.region = m.region
+), numbered_listings AS (
+  SELECT region, observed_at_ns, MAX(nomad_index) AS shown_index
+  FROM snapshots
+  WHERE is_full_listing AND nomad_index IS NOT NULL
+  GROUP BY region, observed_at_ns
 ), absences_by_hour AS (
-  SELECT region, alloc_id, shown_at, shown_at_ns, missing_at_ns, COALESCE(missing_index, 0) AS listing_index,
-         COALESCE(missing_at_ns, shown_at_ns) - COALESCE(missing_at_ns, shown_at_ns) % 3600000000000 AS hour_ns
-  FROM absences
+  SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns, COALESCE(a.missing_index, 0) AS listing_index,
+         COALESCE(n.shown_index, 0) AS shown_index,
+         COALESCE(a.missing_at_ns, a.shown_at_ns) - COALESCE(a.missing_at_ns, a.shown_at_ns) % 3600000000000 AS hour_ns
+  FROM absences AS a
+  LEFT JOIN numbered_listings AS n ON n.region = a.region AND n.observed_at_ns = a.shown_at_ns
 ), judged_absences AS (
   -- A listing older than the newest version proves nothing. If both have an index, and index_order of observations is
   -- not `lost`, the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's
   -- clock) is compared with the time of the listing (by the observer's clock).
   SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
+         -- An ingest assumes that each full listing of the hour shows the allocation. A listing with a smaller index
+         -- than that of the creation did not show it.
+         CASE WHEN a.shown_index > 0 AND a.shown_index < l.created_index AND l.index_order <> 'lost' THEN 0
+              WHEN a.shown_at_ns IS NULL THEN 0
+              ELSE 1 END AS is_shown,
          CASE WHEN a.missing_at_ns IS NULL THEN 0
               WHEN a.listing_index > 0 AND l.written_index > 0 AND l.index_order <> 'lost' THEN
                 CASE WHEN a.listing_index >= l.written_index THEN 2 WHEN l.index_order = 'kept' THEN 0 ELSE 1 END
@@ -225,11 +237,13 @@ WITH history_rows AS (
   JOIN allocations_with_sightings AS l ON l.region = a.region AND l.alloc_id = a.alloc_id
       AND l.sighted_hour_ns = a.hour_ns
 ), absences_by_allocation AS (
-  SELECT region, alloc_id, MAX(shown_at) AS shown_at, MAX(shown_at_ns) AS shown_at_ns,
-         MAX(CASE WHEN is_missing = 2 AND shown_at_ns IS NOT NULL THEN missing_at_ns ELSE 0 END) AS missing_ns,
-         MAX(CASE WHEN is_missing = 2 AND shown_at_ns IS NULL THEN missing_at_ns ELSE 0 END) AS missing_open_ns,
+  SELECT region, alloc_id, MAX(CASE WHEN is_shown = 1 THEN shown_at END) AS shown_at,
+         MAX(CASE WHEN is_shown = 1 THEN shown_at_ns END) AS shown_at_ns,
+         MAX(CASE WHEN is_missing = 2 AND is_shown = 1 THEN missing_at_ns ELSE 0 END) AS missing_ns,
+         MAX(CASE WHEN is_missing = 2 AND is_shown = 0 THEN missing_at_ns ELSE 0 END) AS missing_open_ns,
          MAX(CASE WHEN is_missing = 1 THEN missing_at_ns ELSE 0 END) AS doubtful_ns,
-         MAX(CASE WHEN missing_at_ns IS NULL THEN shown_at_ns ELSE 0 END) AS exact_ns
+         MAX(CASE WHEN is_missing = 0 AND missing_at_ns IS NOT NULL THEN missing_at_ns ELSE 0 END) AS rejected_ns,
+         MAX(CASE WHEN missing_at_ns IS NULL AND is_shown = 1 THEN shown_at_ns ELSE 0 END) AS exact_ns
   FROM judged_absences
   GROUP BY region, alloc_id
 ), allocations_with_listings AS (
@@ -237,6 +251,17 @@ WITH history_rows AS (
          m.sighted_at_ns, m.uncut_ns, a.shown_at, a.shown_at_ns, COALESCE(a.missing_ns, 0) AS missing_ns,
          COALESCE(a.missing_open_ns, 0) AS missing_open_ns, COALESCE(a.doubtful_ns, 0) AS doubtful_ns,
          COALESCE(a.exact_ns, 0) AS exact_ns,
+         -- One absence stands for all later listings of its hour. If the view rejects it because its listing is older
+         -- than the newest version, a later listing may lack the allocation, too.
+         CASE WHEN l.recorded_at_ns > a.rejected_ns AND COALESCE(l.recorded_index, m.written_index) >= m.written_index
+              THEN COALESCE(a.rejected_ns, 0) ELSE 0 END AS rejected_ns,
+         -- Whether the allocation was created after the listings that recorded no absence of it: 0 no; 1 perhaps;
+         -- 2 yes. Only the indexes show it: a stream dates a sighting by the server's clock, which may be behind the
+         -- observer's clock.
+         CASE WHEN l.recorded_index >= m.created_index OR l.recorded_index IS NULL OR m.created_index = 0
+                OR m.index_order = 'lost' THEN 0
+              WHEN m.index_order = 'kept' THEN 2
+              ELSE 1 END AS created_later,
          l.recorded_at, l.recorded_at_ns, COALESCE(l.unrecorded_at_ns, 0) AS unrecorded_ns,
          CASE WHEN COALESCE(l.partial_at_ns, 0) > COALESCE(l.unrecorded_at_ns, 0) THEN l.partial_at_ns
               ELSE COALESCE(l.unrecorded_at_ns, 0) END AS unsure_ns,
@@ -261,9 +286,11 @@ WITH history_rows AS (
          -- document that shows the allocation is known.
          CASE WHEN missing_ns > uncut_ns AND missing_ns >= missing_open_ns THEN 3
               WHEN missing_open_ns > uncut_ns AND missing_open_ns > unsure_ns THEN 2
-              WHEN missing_open_ns > uncut_ns OR doubtful_ns > uncut_ns THEN 1
+              WHEN missing_open_ns > uncut_ns OR doubtful_ns > uncut_ns OR rejected_ns > uncut_ns THEN 1
               ELSE 0 END AS lacked_now,
-         CASE WHEN uncut_ns > COALESCE(shown_at_ns, 0) THEN uncut_ns ELSE COALESCE(shown_at_ns, 0) END AS sure_ns
+         CASE WHEN uncut_ns > COALESCE(shown_at_ns, 0) THEN uncut_ns ELSE COALESCE(shown_at_ns, 0) END AS sure_ns,
+         CASE WHEN created_later = 0 THEN recorded_at END AS listed_at,
+         CASE WHEN created_later = 0 THEN recorded_at_ns END AS listed_at_ns
   FROM allocations_with_listings
 ), verdicts AS (
   SELECT *,
@@ -271,7 +298,7 @@ WITH history_rows AS (
               WHEN sighted_at_ns IS NULL THEN is_listed
               WHEN lacked_now >= 2 OR lacked_later = 2 THEN 2
               WHEN lacked_now = 1 OR lacked_later = 1 THEN 1
-              WHEN unrecorded_ns > sure_ns AND unrecorded_ns > COALESCE(recorded_at_ns, 0) THEN 1
+              WHEN unrecorded_ns > sure_ns AND unrecorded_ns > COALESCE(listed_at_ns, 0) THEN 1
               ELSE 0 END AS verdict,
          CASE WHEN is_live = 0 AND last_modified_at_ns IS NOT NULL THEN 1
               WHEN is_live = 0 THEN 0
@@ -280,7 +307,8 @@ WITH history_rows AS (
               WHEN lacked_now = 3 OR is_pending = 1 THEN 1
               WHEN lacked_now > 0 THEN 0
               WHEN exact_ns > 0 AND exact_ns >= uncut_ns THEN 1
-              WHEN unsure_ns > sure_ns AND unsure_ns > COALESCE(recorded_at_ns, 0) THEN 0
+              WHEN unsure_ns > sure_ns AND unsure_ns > COALESCE(listed_at_ns, 0) THEN 0
+              WHEN created_later = 1 AND recorded_at_ns > sure_ns THEN 0
               ELSE 1 END AS is_exact
   FROM allocations_with_absences
 ), known_times AS (
@@ -296,9 +324,9 @@ WITH history_rows AS (
   FROM verdicts
   WHERE shown_at_ns IS NOT NULL AND is_live = 1
   UNION ALL
-  SELECT region, alloc_id, recorded_at AS known_at, recorded_at_ns AS known_at_ns
+  SELECT region, alloc_id, listed_at AS known_at, listed_at_ns AS known_at_ns
   FROM verdicts
-  WHERE recorded_at_ns IS NOT NULL AND is_live = 1 AND lacked_now = 0
+  WHERE listed_at_ns IS NOT NULL AND is_live = 1 AND lacked_now = 0
 ), last_known_times AS (
   SELECT region, alloc_id, MAX(known_at) AS last_known_at, MAX(known_at_ns) AS last_known_at_ns
   FROM known_times

@@ -5,8 +5,8 @@
 -- Allocations that were replaced do not decide the outcome. If all were replaced, all of them decide it. If all tasks
 -- of a lost allocation are dead, it counts as failed if one of them failed, else as complete. An allocation that is
 -- complete and was told to stop counts as complete if the last run of a main task ended with exit code 0. It counts as
--- unknown if such an end may be missing, because events are lost, the client lost its state, or no source shows the
--- tasks. Otherwise, it counts as stopped. A task with a hook counts as a main task if no source lists hooks. An
+-- unknown if such an end may be missing, because events are lost, the client lost its state, a clock changed the order
+-- of events, or no source shows the tasks. Otherwise, it counts as stopped. A task with a hook counts as a main task if no source lists hooks. An
 -- allocation that ran longer than max_run_duration failed. The run is running if one of its allocations is running.
 -- Otherwise, its outcome is the first of failed, lost, unknown, stopped and complete that one of its allocations has.
 -- The period selects rows by created_at.
@@ -104,20 +104,25 @@ WITH allocations_with_parent AS (
   -- An exit with a restart after it did not end the task.
   SELECT *, CASE WHEN end_no > restarting_no AND end_run = last_run THEN end_no END AS last_end_no
   FROM stopped_tasks
+), unordered_tasks AS (
+  SELECT DISTINCT region, alloc_id, task
+  FROM windows
+  WHERE new_life OR lives_mixed
 ), stops_by_allocation AS (
-  -- Ignores tasks with a hook. An end with exit code 0 may be hidden in three cases. First, the client lost its state
-  -- and received the task again: it then counts runs from 1 again, so the last run is not known. Second, no end is in
-  -- view, and the task was last seen alive. Third, no end is in view, and the events before the last event of the task
-  -- are lost.
+  -- Ignores tasks with a hook. An end with exit code 0 may be hidden in four cases. First, the client lost its state
+  -- and received the task again: it then counts runs from 1 again, so the last run is not known. Second, the order of
+  -- events is not known. Third, no end is in view, and the task was last seen alive. Fourth, no end is in view, and the
+  -- events before the last event of the task are lost.
   SELECT s.region, s.alloc_id,
-         MAX(CASE WHEN t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
-         MAX(CASE WHEN t.received > 1 OR p.region IS NOT NULL THEN 1
+         MAX(CASE WHEN u.region IS NULL AND t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
+         MAX(CASE WHEN t.received > 1 OR p.region IS NOT NULL OR u.region IS NOT NULL THEN 1
                   WHEN t.last_end_no IS NOT NULL THEN 0 WHEN s.state <> 'dead' THEN 1
                   WHEN t.blind_no = t.last_no THEN 1 ELSE 0 END) AS has_hidden_end
   FROM task_states AS s
   JOIN batch_allocations AS b ON b.region = s.region AND b.alloc_id = s.alloc_id
   LEFT JOIN stopped_tasks_with_end AS t ON t.region = s.region AND t.alloc_id = s.alloc_id AND t.task = s.task
   LEFT JOIN placeholders AS p ON p.region = s.region AND p.alloc_id = s.alloc_id AND p.task = s.task
+  LEFT JOIN unordered_tasks AS u ON u.region = s.region AND u.alloc_id = s.alloc_id AND u.task = s.task
   WHERE s.task IS NOT NULL AND s.lifecycle_hook IS NULL
   GROUP BY s.region, s.alloc_id
 ), judged_allocations AS (

@@ -14,6 +14,7 @@
 --   recorded_at         timestamp  time of the last full listing within that hour whose absences are recorded; null
 --                                  when there was none
 --   recorded_at_ns      int64      the same in nanoseconds since the epoch
+--   recorded_index      int64      the largest X-Nomad-Index of these listings; null if one of them has no index
 --   unrecorded_at_ns    int64      time of the last full listing within that hour whose absences are not recorded
 --                                  because an older version of alloclog ingested it, in nanoseconds since the epoch;
 --                                  null when there was none
@@ -39,6 +40,8 @@ WITH dated_documents AS (
          MAX(CASE WHEN is_full = 1 THEN observed_at_ns END) AS last_listing_at_ns,
          MAX(CASE WHEN is_full = 1 AND is_recorded = 1 THEN observed_at END) AS recorded_at,
          MAX(CASE WHEN is_full = 1 AND is_recorded = 1 THEN observed_at_ns END) AS recorded_at_ns,
+         MAX(CASE WHEN is_full = 1 AND is_recorded = 1 THEN nomad_index END) AS recorded_index,
+         MAX(CASE WHEN is_full = 1 AND is_recorded = 1 AND nomad_index IS NULL THEN 1 ELSE 0 END) AS is_unnumbered,
          MAX(CASE WHEN is_full = 1 AND is_recorded = 0 THEN observed_at_ns END) AS unrecorded_at_ns,
          MAX(CASE WHEN is_full = 0 THEN observed_at_ns END) AS partial_at_ns,
          MAX(CASE WHEN is_full = 1 THEN nomad_index END) AS largest_index,
@@ -51,13 +54,16 @@ WITH dated_documents AS (
   GROUP BY region, namespace
 ), hours_by_namespace AS (
   SELECT n.region, n.namespace, h.listed_namespace, h.hour_ns, h.last_listing_at, h.last_listing_at_ns, h.recorded_at,
-         h.recorded_at_ns, h.unrecorded_at_ns, h.partial_at_ns, h.largest_index, h.unnumbered_at_ns
+         h.recorded_at_ns, h.recorded_index, h.is_unnumbered, h.unrecorded_at_ns, h.partial_at_ns, h.largest_index,
+         h.unnumbered_at_ns
   FROM known_namespaces AS n
   JOIN listing_hours AS h ON h.region = n.region
 )
 SELECT region, namespace, hour_ns, MAX(last_listing_at) AS last_listing_at,
        MAX(last_listing_at_ns) AS last_listing_at_ns, MAX(recorded_at) AS recorded_at,
-       MAX(recorded_at_ns) AS recorded_at_ns, MAX(unrecorded_at_ns) AS unrecorded_at_ns,
+       MAX(recorded_at_ns) AS recorded_at_ns,
+       CASE WHEN MAX(is_unnumbered) = 0 THEN MAX(recorded_index) END AS recorded_index,
+       MAX(unrecorded_at_ns) AS unrecorded_at_ns,
        MAX(partial_at_ns) AS partial_at_ns, MAX(largest_index) AS largest_index,
        MAX(unnumbered_at_ns) AS unnumbered_at_ns
 FROM hours_by_namespace

@@ -5,7 +5,8 @@
 -- contradict the counters and are left out. The gap is closed if the lines show exactly that number, and the log
 -- reports the last event before the gap and the first event after it. The gap before the first window also needs a
 -- `Received` as its first line. A gap where the client lost its state (new_life) is never closed. The counter counts
--- only restarts, so events of other types may still be missing in a closed gap.
+-- only restarts, so events of other types may still be missing in a closed gap. The time before the first window is
+-- also a gap if the history of the task begins in that window, but lines come before it.
 --
 -- Columns:
 --   region         string  region given by `--region`; empty without it
@@ -23,6 +24,8 @@
 --   is_counted     bool    whether the attempts of its events are known, because logs show as many restarts as the
 --                          counter says; false after the last window, where no counter excludes a missing Restarting
 --   is_closed      bool    whether lines of logs close it, see above; false after the last window
+--   new_life       bool    whether the client lost its state in the gap: the window after it shows that (see
+--                          shown_windows), or lines come before the window in which the history of the task begins
 --   is_torn        bool    whether lines are missing in the gap although the logs of the node neither begin nor end
 --                          within it
 
@@ -42,10 +45,14 @@ WITH lines_by_gap AS (
 ), windows_of_tasks AS (
   SELECT w.region, w.alloc_id, w.task, w.window_no, w.first_attempt, COALESCE(w.first_ns, 0) AS first_ns,
          COALESCE(w.last_ns, 0) AS last_ns, COALESCE(w.restarts, -1) AS counter,
-         CASE WHEN w.new_life THEN 1 ELSE 0 END AS is_new_life,
-         CASE WHEN w.after_gap OR (w.window_no = 1 AND NOT w.begins) THEN 1 ELSE 0 END AS is_gap
+         CASE WHEN w.new_life OR (w.window_no = 1 AND w.begins AND l.lines IS NOT NULL) THEN 1 ELSE 0
+           END AS is_new_life,
+         CASE WHEN w.after_gap OR (w.window_no = 1 AND (NOT w.begins OR l.lines IS NOT NULL)) THEN 1 ELSE 0
+           END AS is_gap
   FROM shown_windows AS w
   JOIN logged_tasks AS t ON t.alloc_id = w.alloc_id AND t.task = w.task
+  LEFT JOIN lines_by_gap AS l ON l.region = w.region AND l.alloc_id = w.alloc_id AND l.task = w.task
+      AND l.window_no = w.window_no
   WHERE NOT w.lives_mixed
 ), windows_so_far AS (
   SELECT *,
@@ -136,6 +143,7 @@ SELECT region, alloc_id, task, window_no, is_tail = 1 AS is_tail, CAST(restarts 
        CASE WHEN restarting > restarts THEN TRUE ELSE FALSE END AS is_refuted,
        is_joined = 1 AS is_joined, is_counted = 1 AS is_counted,
        is_tail = 0 AND is_new_life = 0 AND is_counted = 1 AND is_joined = 1 AND is_next_reported = 1 AS is_closed,
+       is_new_life = 1 AS new_life,
        is_counted = 0 AND is_cut = 0 AND (is_tail = 0 OR is_joined = 0) AS is_torn
 FROM gaps_with_count
 ORDER BY region NULLS LAST, alloc_id NULLS LAST, task NULLS LAST, window_no NULLS LAST

@@ -5,9 +5,10 @@
 -- this share, only events between the first and the last line of a task count. A log that is not trusted has another
 -- clock, time zone or node than the events. Lines of an allocation that no listing showed are trusted without this
 -- comparison. A line lies after the last window that ends before it. If no gap follows that window, or if the next
--- window begins more than 100 ms before the line, the windows contradict the line. Such a line is left out. Two more
--- kinds of lines are left out: a Received of a task that was known before that line, because a restarted agent writes
--- one for each allocation that it restores; and all lines of a task whose lives are mixed (see windows).
+-- window begins more than 100 ms before the line, the windows contradict the line. Such a line is left out, unless it
+-- ends before the first event of a task whose first window begins its history: then the client lost its state after the
+-- line. Two more kinds of lines are left out: a Received of a task that was known before that line, because a restarted
+-- agent writes one for each allocation that it restores; and all lines of a task whose lives are mixed (see windows).
 --
 -- Columns:
 --   region            string     region given by `--region`; empty without it
@@ -173,6 +174,7 @@ WITH places AS (
   JOIN lines_with_next_window AS p ON p.region = l.region AND p.alloc_id = l.alloc_id AND p.task = l.task
       AND p.placed_no = l.line_no
   WHERE p.next_gap = 2 OR (p.next_gap = 1 AND l.logged_at_ns - 100000000 < p.to_ns)
+     OR (p.next_gap = 0 AND p.window_no = 1 AND l.end_ns < p.to_ns)
 ), lines_with_restarts AS (
   SELECT *,
          SUM(is_restarting) OVER (PARTITION BY region, alloc_id, task, window_no ORDER BY line_no

@@ -34,7 +34,8 @@
 --                              enough: its counter is below that of an earlier window; it is not full, begins with the
 --                              first run, and begins later than the previous window began; its first attempt is lower
 --                              than the last attempt of the previous window, although its first time is later than the
---                              last time of that window
+--                              last time of that window, and the stored events do not prove that the previous window
+--                              has its first event, too
 --   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
 --   stored_events   int64      stored events from its first to its last (attempt, time). This number differs from
 --                              window_events if a clock was changed or the client lost its state; null if the first or
@@ -88,37 +89,6 @@ WITH state_windows AS (
          CASE WHEN has_rounded = 1 THEN CAST(CAST(first_ns AS DOUBLE) AS BIGINT) ELSE first_ns END AS first_place,
          CASE WHEN has_rounded = 1 THEN CAST(CAST(last_ns AS DOUBLE) AS BIGINT) ELSE last_ns END AS last_place
   FROM ordered_windows
-), windows_with_previous AS (
-  SELECT *,
-         LAG(has_attempts) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_has_attempts,
-         LAG(last_attempt) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_attempt,
-         LAG(last_place) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_place,
-         LAG(first_place) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_first_place,
-         LAG(last_ns) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_ns,
-         MAX(counter) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
-                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_counted,
-         CASE WHEN window_events < 10 OR (first_type = 'Received' AND window_restarting = counter) THEN 1
-              ELSE 0 END AS is_head
-  FROM comparable_windows
-), windows_with_life AS (
-  SELECT *,
-         MIN(CASE WHEN counter < 0 THEN 1 ELSE is_head END)
-           OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
-                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS is_head_so_far,
-         CASE WHEN window_no = 1 THEN 0
-              WHEN counter >= 0 AND counter < most_counted THEN 1
-              WHEN first_ns = 0 OR previous_last_ns = 0 OR previous_first_place = 0 THEN 0
-              WHEN window_events < 10 AND first_attempt < 2 AND first_place > previous_first_place THEN 1
-              WHEN has_attempts = 1 AND first_attempt < previous_last_attempt
-                AND first_place > previous_last_place THEN 1
-              ELSE 0 END AS is_new_life
-  FROM windows_with_previous
-), windows_with_new_life AS (
-  SELECT *,
-         MAX(CASE WHEN is_new_life = 1 THEN first_place ELSE 0 END)
-           OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
-                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS new_life_place
-  FROM windows_with_life
 ), flags_by_task AS (
   SELECT region, alloc_id, task, MIN(all_have_attempts) AS all_have_attempts, MAX(has_rounded) AS has_rounded
   FROM ordered_windows
@@ -170,6 +140,51 @@ WITH state_windows AS (
   FROM places_with_sums
   WHERE mark <> 1
   GROUP BY region, alloc_id, task, window_no
+), windows_with_sums AS (
+  SELECT w.*, s.events_before, s.events_up_to, s.restarting_up_to,
+         CASE WHEN w.all_have_attempts = 1 AND w.first_ns > 0 AND w.last_ns > 0
+                AND s.events_up_to - s.events_before = w.window_events THEN 1 ELSE 0 END AS is_exact
+  FROM comparable_windows AS w
+  JOIN sums_by_window AS s ON s.region = w.region AND s.alloc_id = w.alloc_id AND s.task = w.task
+      AND s.window_no = w.window_no
+), windows_with_previous AS (
+  SELECT *,
+         LAG(is_exact) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_is_exact,
+         LAG(first_attempt) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_first_attempt,
+         LAG(has_attempts) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_has_attempts,
+         LAG(last_attempt) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_attempt,
+         LAG(last_place) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_place,
+         LAG(first_place) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_first_place,
+         LAG(last_ns) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no) AS previous_last_ns,
+         MAX(counter) OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS most_counted,
+         CASE WHEN window_events < 10 OR (first_type = 'Received' AND window_restarting = counter) THEN 1
+              ELSE 0 END AS is_head
+  FROM windows_with_sums
+), windows_with_life AS (
+  SELECT *,
+         MIN(CASE WHEN counter < 0 THEN 1 ELSE is_head END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS is_head_so_far,
+         CASE WHEN window_no = 1 THEN 0
+              WHEN counter >= 0 AND counter < most_counted THEN 1
+              WHEN first_ns = 0 OR previous_last_ns = 0 OR previous_first_place = 0 THEN 0
+              WHEN window_events < 10 AND first_attempt < 2 AND first_place > previous_first_place THEN 1
+              -- The stored events between the first and the last of the previous window are exactly those of that
+              -- window. If this window begins among them, both windows have its first event.
+              WHEN previous_is_exact = 1 AND first_attempt < previous_last_attempt
+                AND (first_attempt > previous_first_attempt
+                     OR (first_attempt = previous_first_attempt AND first_place >= previous_first_place)) THEN 0
+              WHEN has_attempts = 1 AND first_attempt < previous_last_attempt
+                AND first_place > previous_last_place THEN 1
+              ELSE 0 END AS is_new_life
+  FROM windows_with_previous
+), windows_with_new_life AS (
+  SELECT *,
+         MAX(CASE WHEN is_new_life = 1 THEN first_place ELSE 0 END)
+           OVER (PARTITION BY region, alloc_id, task ORDER BY window_no
+                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS new_life_place
+  FROM windows_with_life
 ), judged_windows AS (
   SELECT n.region, n.alloc_id, n.task, n.window_no, n.modify_index, n.modified_at, n.modified_at_ns, n.window_events,
          CASE WHEN n.has_attempts = 1 THEN n.first_attempt END AS first_attempt,
@@ -189,11 +204,9 @@ WITH state_windows AS (
          CASE WHEN n.first_ns > 0 AND (n.first_place < n.new_life_place) THEN 1 ELSE 0 END AS is_old_life,
          CASE WHEN n.first_ns > 0 AND n.first_place < n.previous_last_place THEN 1 ELSE 0 END AS is_older,
          n.counter, n.restarting,
-         CASE WHEN n.first_ns > 0 AND n.last_ns > 0 THEN s.events_up_to - s.events_before END AS stored_events,
-         CASE WHEN n.counter >= 0 AND n.counter = n.most_counted THEN n.counter - s.restarting_up_to END AS lost_up_to
+         CASE WHEN n.first_ns > 0 AND n.last_ns > 0 THEN n.events_up_to - n.events_before END AS stored_events,
+         CASE WHEN n.counter >= 0 AND n.counter = n.most_counted THEN n.counter - n.restarting_up_to END AS lost_up_to
   FROM windows_with_new_life AS n
-  JOIN sums_by_window AS s ON s.region = n.region AND s.alloc_id = n.alloc_id AND s.task = n.task
-      AND s.window_no = n.window_no
 ), lives_by_task AS (
   SELECT region, alloc_id, task,
          MAX(CASE WHEN is_old_life = 1 OR (after_gap AND is_older = 1) THEN 1 ELSE 0 END) AS has_older,

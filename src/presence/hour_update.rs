@@ -39,7 +39,10 @@ impl HourUpdate<'_> {
                 // Without such a listing, take the last new full listing that lacks the allocation. After an earlier
                 // new listing, a document may show the allocation again.
                 let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
-                (None, if recorded.is_some() { None } else { first.or_else(lacking) })
+                // A document after the recorded listing may have shown the allocation again. Then that listing does
+                // not say that the later ones lack it.
+                let is_open = recorded.is_some_and(|recorded| recorded < until);
+                (None, if is_open { first } else { first.or_else(lacking).filter(|_| recorded.is_none()) })
             }
             LastSighting::Nothing | LastSighting::Exactly(_) => {
                 let last = if let LastSighting::Exactly(at) = known { Some(at) } else { None };

@@ -78,7 +78,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         ),
         derived(
             "client_description",
-            "the client's description of its status; secrets masked",
+            "the client's description of client_status; secrets masked",
             Value::Text(|r| r.client_description.as_deref()),
         ),
         key(
@@ -113,7 +113,7 @@ pub fn columns<'a>() -> Vec<Column<AllocationRow<'a>>> {
         ),
         key(
             "deployment_healthy",
-            "whether its deployment found it healthy; null while undecided or without a deployment",
+            "whether the deployment found the allocation healthy; null while undecided or without a deployment",
             Value::Bool(|r| r.a.deployment_status.healthy),
         ),
         key(

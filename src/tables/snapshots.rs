@@ -62,7 +62,7 @@ pub fn columns() -> Vec<Column<SnapshotRow>> {
         ),
         derived(
             "namespace",
-            "namespace that it lists, `*` for all; null when not known",
+            "namespace that it lists, `*` for all; of full listings with equal content and time, the one that was read first; null when not known",
             Value::Text(|r| r.namespace.as_deref()),
         ),
         derived("nomad_index", "X-Nomad-Index of the answer; null when not known", Value::Int64(|r| r.nomad_index)),

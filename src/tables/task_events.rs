@@ -56,7 +56,7 @@ pub fn columns<'a>() -> Vec<Column<TaskEventRow<'a>>> {
         derived("node_id", "client node ID; null when unknown", Value::Text(|r| r.allocation.node_id)),
         derived(
             "attempt",
-            "which run of the task the event belongs to; 1 is the first run with its setup; a Restarting belongs to the run that it ends; null without a Restarts counter (before Nomad 0.6)",
+            "which run of the task the event belongs to; 1 is the first run, including its setup; a Restarting belongs to the run that it ends; null without a Restarts counter (before Nomad 0.6)",
             Value::Int64(|r| r.attempt),
         ),
         key(

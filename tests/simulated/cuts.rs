@@ -95,10 +95,10 @@ fn check_tar(
     is_broken: bool,
 ) -> anyhow::Result<()> {
     // Each file follows a header of 512 bytes, and is padded to a multiple of 512 bytes.
-    let (mut from, mut cuts, mut whole) = (0, vec![], false);
+    let (mut from, mut cuts, mut is_between) = (0, vec![], false);
     for (name, document) in files {
         let (begin, end) = (from + 512, from + 512 + document.bytes.len());
-        whole |= at == from;
+        is_between |= at == from;
         if at >= begin {
             cuts.push((name, document.cut(at - begin), usize::from(at < end)));
         }
@@ -106,14 +106,18 @@ fn check_tar(
     }
     // Two blocks of zeros follow the last file. The reader needs only one of them.
     let end = from + 512;
-    whole |= at == from || at >= end;
-    let is_damaged = if at < USTAR { is_broken } else { !whole || is_broken && at < end };
+    is_between |= at == from;
+    let is_damaged = if at < USTAR { is_broken } else { at < end && (!is_between || is_broken) };
+    // A tar that ends between two files may be whole for its writer, but has no end marker.
+    let is_open = at >= USTAR && at < end && is_between && !is_broken;
     let directory = directory()?;
     let path = packed::save(directory.path(), "a.tar", bytes);
     let mut taken = take(&[&path], &IntakeOptions::default());
     let is_said = without_note(&mut taken, "is a tar that cannot be read further")
         || at < USTAR && without_note(&mut taken, "cannot be read: ");
     ensure!(is_said == is_damaged, "cut at {at}: {is_said}, {:?}", taken.notes);
+    let is_open_said = without_note(&mut taken, "is a tar without an end marker");
+    ensure!(is_open_said == is_open, "cut at {at}: {is_open_said}, {:?}", taken.notes);
     let arrivals = cuts.iter().map(|(name, document, broken)| Arrival {
         source: format!("{}:{name}", path.display()),
         document,

@@ -1,13 +1,16 @@
 //! Snapshots with any shape and in any order give exactly the rows of the truth.
 
+use std::collections::BTreeSet;
+
 use alloclog::intake::IntakeOptions;
 use alloclog::source;
+use alloclog::tables::Table;
 use anyhow::ensure;
 
 use super::compare::{Tables, arrivals, check, differ, paths, without_arrival};
 use super::snapshot_schedule::{Case, Kind, cases};
 use super::{directory, for_all, packed};
-use crate::simulator::{Document, Random};
+use crate::simulator::{Document, Line, Random, SECOND};
 use crate::support::take;
 
 #[test]
@@ -59,11 +62,33 @@ fn order_repetition_packing_and_splitting_do_not_matter() {
         for (table, rows) in &first {
             // The two halves of a document are two documents.
             if !(is_split && table.name() == "snapshots") {
-                differ(table.name(), &second[table], rows)?;
+                let compared = |rows: &BTreeSet<Line>| match table {
+                    Table::Snapshots if has_twins(&snapshots) => rows.iter().map(without_namespace).collect(),
+                    _ => rows.clone(),
+                };
+                differ(table.name(), &compared(&second[table]), &compared(rows))?;
             }
         }
         Ok(())
     });
+}
+
+/// Returns true if full listings of different namespaces have the same content in the same second. These are one document, with
+/// the namespace that was read first.
+fn has_twins(snapshots: &[Vec<Document>]) -> bool {
+    let listings = snapshots.iter().flatten().filter_map(|document| Some((document, document.listing?)));
+    let listings: Vec<_> = listings.collect();
+    listings.iter().any(|(one, namespace)| {
+        listings.iter().any(|(other, listed)| {
+            other.bytes == one.bytes && other.at / SECOND == one.at / SECOND && listed != namespace
+        })
+    })
+}
+
+fn without_namespace(row: &Line) -> Line {
+    let mut row: serde_json::Map<String, serde_json::Value> = serde_json::from_str(row).unwrap_or_default();
+    row.remove("namespace");
+    serde_json::Value::Object(row).to_string()
 }
 
 /// The rows read from documents, without the columns that depend on the order of arrival.

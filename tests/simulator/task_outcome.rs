@@ -108,12 +108,16 @@ impl TaskOutcome<'_> {
         &self.life.events[..self.seen.len()]
     }
 
-    /// Whether the events suffice to judge the task. They do if the client kept its state, and its clock never changed
-    /// their order.
+    /// Whether the events suffice to judge the task. The client must have kept its state. Within a run, its clock must
+    /// not have changed the order of events. Between runs, the clock may have been set back only if all events are in
+    /// view: over a gap, such windows look like those of a client that lost its state.
     pub fn is_clear(&self) -> bool {
-        let known_at = self.events().iter().filter(|lived| lived.event.kind != "Driver");
+        let known_at = || self.events().iter().filter(|lived| lived.event.kind != "Driver");
         let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
-        self.life.judged && self.events().iter().all(|lived| lived.epoch == 0) && known_at.is_sorted_by_key(place)
+        self.life.judged
+            && self.events().iter().all(|lived| lived.epoch == 0)
+            && known_at().is_sorted_by_key(place)
+            && (known_at().is_sorted_by_key(|lived| lived.event.time) || self.is_whole())
     }
 
     /// Whether all events of the task are in view, each next to the previous one.

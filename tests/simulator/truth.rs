@@ -328,6 +328,12 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
     let first = |w: &Window| (attempt(w, w.events.start), lived(w.events.start).event.time);
     let end = |w: &Window| (attempt(w, w.events.end - 1), lived(w.events.end - 1).event.time);
     let counters: Vec<i64> = windows.iter().filter_map(|w| w.restarts).collect();
+    // Whether exactly the events of a window are in view from its first to its last place.
+    let can_place = windows.iter().all(|w| w.restarts.is_some());
+    let is_exact = |w: &Window| {
+        let places = first(w)..=end(w);
+        in_view().filter(|n| places.contains(&(lived(*n).attempt, lived(*n).event.time))).count() == w.events.len()
+    };
     let (mut gaps, mut new_lives, mut is_mixed) = (0, 0, false);
     let mut new_life_from: Option<i64> = None;
     let mut shows_new_life = vec![false; windows.len()];
@@ -336,7 +342,10 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
         let most = windows[..=number].iter().filter_map(|w| w.restarts).max();
         let is_new_life = w.restarts.is_some() && w.restarts < most
             || !full(w) && first(w).0 < 2 && first(w).1 > first(before).1
-            || w.restarts.is_some() && first(w).0 < end(before).0 && first(w).1 > end(before).1;
+            || w.restarts.is_some()
+                && first(w).0 < end(before).0
+                && first(w).1 > end(before).1
+                && !(can_place && is_exact(before) && first(w) >= first(before));
         let is_alike = before.restarts.is_some() == w.restarts.is_some();
         let is_gap = is_new_life || if is_alike { first(w) > end(before) } else { full(w) };
         shows_new_life[number + 1] = is_new_life;
