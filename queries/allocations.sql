@@ -1,12 +1,12 @@
 -- allocations: What is known about each allocation, in the state in which it was last seen?
 --
 -- One row is one allocation.
--- Each kind of source lacks some fields, so a row combines all versions of the allocation. A field that never changes
--- comes from any version that has it. A field that changes comes from the newest version, which has the largest
--- modify_index. If a restored cluster used that index again, the version with the later modified_at is the newest. If
--- several rows show the newest version, a value wins over null. job_version, deployment_id and next_allocation come
--- from the newest version that has them. No status is final: for example, an allocation that is "lost" may have ended
--- later in another way.
+-- Each kind of source lacks some fields, so a row combines all rows of allocation_history for the allocation. A field
+-- that never changes comes from any version that has it. A field that changes comes from the newest version; only
+-- job_version, deployment_id and next_allocation come from the newest version that has them. The newest version has the
+-- largest modify_index. If a restored cluster used that index again, the version with the later modified_at is the
+-- newest. If several rows show the newest version, a value wins over null. No status is final: for example, an
+-- allocation that was last seen "lost" may have ended later in another way.
 --
 -- Exported: yes
 -- Columns:
@@ -20,19 +20,20 @@
 --                                                 null if no source shows it
 --   node_id                            string     client node ID; null if no source shows it
 --   node_name                          string     client node name; null if no source shows it
---   node_class                         string     class of that node, by its newest version; null if it has none, or no
---                                                 source lists nodes
+--   node_class                         string     class of that node in the newest version of the node; null if the
+--                                                 node has none, or if no source lists nodes
 --   datacenter                         string     data centre of that node; null if no source lists nodes
 --   name                               string     `<job>.<group>[<index>]`
 --   alloc_index                        int64      the index in name; null when the name has none
---   eval_id                            string     evaluation that placed it or updated it last
---   deployment_id                      string     deployment it belongs to; null for none, or if no source shows it
+--   eval_id                            string     evaluation that placed it, or the last evaluation that updated it
+--   deployment_id                      string     deployment it belongs to; null if it belongs to none, or if no source
+--                                                 shows it
 --   desired_status                     string     run, stop or evict
 --   desired_description                string     the servers' reason for desired_status; null without a reason
 --   client_status                      string     pending, running, complete, failed, lost or unknown
---   client_description                 string     description of that status by the client
---   desired_migrate                    bool       whether the servers told it to migrate, for a drain of its node or a
---                                                 stop; null if they did not say
+--   client_description                 string     the client's description of client_status
+--   desired_migrate                    bool       whether the servers told it to migrate, because its node is drained
+--                                                 or the allocation is to stop; null if they did not say
 --   desired_reschedule                 bool       whether the servers told it to reschedule; null if they did not say
 --   desired_force_reschedule           bool       whether the servers told it to reschedule at once; null if they did
 --                                                 not say
@@ -45,16 +46,16 @@
 --   deployment_healthy_at              timestamp  when deployment_healthy was decided, by the client's clock
 --   deployment_healthy_at_ns           int64      the same in nanoseconds since the epoch
 --   canary                             bool       whether it is a canary; null without a deployment
---   previous_allocation                string     allocation that this one replaces; null for none, or if no source
+--   previous_allocation                string     allocation that this one replaces; null if it replaces none, or if no
+--                                                 source shows it
+--   next_allocation                    string     allocation that replaces this one; null if none does, or if no source
 --                                                 shows it
---   next_allocation                    string     allocation that replaces this one; null for none, or if no source
---                                                 shows it
---   followup_eval_id                   string     evaluation of a delayed reschedule; null for none
---   preempted_by                       string     allocation that preempted it; null for none
+--   followup_eval_id                   string     evaluation of its delayed reschedule; null if it has none
+--   preempted_by                       string     allocation that preempted it; null if none did
 --   reschedule_attempts                int64      number of entries in its reschedule tracker, which keeps only recent
 --                                                 reschedules; null without a tracker
---   rescheduled_from_alloc_id          string     previous allocation by the tracker's last entry
---   rescheduled_from_node_id           string     previous node by the tracker's last entry
+--   rescheduled_from_alloc_id          string     previous allocation according to the tracker's last entry
+--   rescheduled_from_node_id           string     previous node according to the tracker's last entry
 --   rescheduled_at                     timestamp  time of the tracker's last entry, by the server's clock
 --   rescheduled_at_ns                  int64      the same in nanoseconds since the epoch
 --   created_at                         timestamp  when it was created, by the server's clock
@@ -69,25 +70,25 @@
 --   memory_max_mb                      int64      sum of the memory_max of its tasks in MiB; null if no task has one,
 --                                                 or no source lists it
 --   disk_mb                            int64      ephemeral disk in MiB; null if no source lists it
---   last_seen_at                       timestamp  when a document last showed it. For a terminal allocation, this is
---                                                 its modified_at. Otherwise, it is the latest of modified_at and the
---                                                 times of the documents that show it as not terminal; null if the
---                                                 stored rows do not show which document was the last
+--   last_seen_at                       timestamp  when a document last showed the allocation. For a terminal
+--                                                 allocation, this is modified_at. For any other, it is the latest of
+--                                                 modified_at and the times of the documents that show the allocation
+--                                                 as not terminal; null if the stored rows do not show which document
+--                                                 was the last
 --   last_seen_at_ns                    int64      the same in nanoseconds since the epoch
---   last_known_at                      timestamp  the last time at which it certainly existed: last_seen_at or, if that
---                                                 is not known, an earlier time within the same hour; null if neither
---                                                 is known
+--   last_known_at                      timestamp  the last time at which the allocation certainly existed: last_seen_at
+--                                                 or, if that is null, an earlier time in the UTC hour in which the
+--                                                 allocation was last seen; null if neither is known
 --   last_known_at_ns                   int64      the same in nanoseconds since the epoch
 --   vanished                           bool       whether it vanished: it was not terminal when last seen, and a later
 --                                                 full listing of its namespace lacks it. Its end is then not known;
---                                                 null if the stored rows do not show whether a document showed it
---                                                 after that listing
+--                                                 null if the stored rows do not show whether it vanished
 
 WITH history_rows AS (
   SELECT *, COALESCE(modify_index, 0) AS version, COUNT(*) OVER (PARTITION BY region, alloc_id) AS versions
   FROM allocation_history
 ), single_row_allocations AS (
-  -- An allocation with one row needs no combining.
+  -- An allocation with one row in allocation_history has nothing to combine.
   SELECT region, alloc_id, COALESCE(namespace, 'default') AS namespace, job_id, task_group, job_type, job_version,
          node_id, node_name, name, alloc_index, eval_id, deployment_id, desired_status, desired_description,
          client_status, client_description, desired_migrate, desired_reschedule, desired_force_reschedule,
@@ -116,8 +117,8 @@ WITH history_rows AS (
            OVER (PARTITION BY region, alloc_id) AS newest_modified_ns
   FROM rows_with_newest_version
 ), rows_marked_newest AS (
-  -- If the times of a document went through a float, its modified_at is rounded. It equals the exact modified_at only
-  -- if both are compared as floats.
+  -- If the times of a document went through a float, the modified_at of a version in the document is rounded. The
+  -- rounded and the exact modified_at of one version are equal only if both are compared as floats.
   SELECT *,
          version = newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))
@@ -178,8 +179,8 @@ WITH history_rows AS (
   UNION ALL
   SELECT * FROM single_row_allocations
 ), newest_sightings AS (
-  -- A stream dates sightings by the server's clock, which may be ahead of the observer's clock. So a sighting may be up
-  -- to an hour after the newest observation.
+  -- A stream dates sightings by the server's clock, which may be ahead of the observer's clock. So sightings up to an
+  -- hour after the newest observation count.
   SELECT s.region, s.alloc_id, MAX(s.seen_at) AS sighted_at, MAX(s.seen_at_ns) AS sighted_at_ns
   FROM sightings AS s
   LEFT JOIN observations AS o ON o.region = s.region
@@ -219,8 +220,9 @@ WITH history_rows AS (
   FROM absences AS a
   LEFT JOIN numbered_listings AS n ON n.region = a.region AND n.observed_at_ns = a.shown_at_ns
 ), judged_absences AS (
-  -- A listing older than the newest version proves nothing. If both have an index, and index_order of observations is
-  -- not `lost`, the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's
+  -- is_missing: 0 no; 1 perhaps; 2 yes. A listing that is older than the newest version of the allocation does not
+  -- prove that the allocation is missing. If the listing and the version have an index, and index_order of observations
+  -- is not `lost`, the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's
   -- clock) is compared with the time of the listing (by the observer's clock).
   SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
          -- An ingest assumes that each full listing of the hour shows the allocation. A listing with a smaller index

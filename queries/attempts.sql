@@ -1,11 +1,11 @@
 -- attempts: How did each run of each task go?
 --
 -- One row is one run of a task with at least one event in view. Three kinds of runs have no row: runs whose events were
--- all lost; runs of a task whose lives are mixed (see windows); and runs whose number is not known because only logs
--- show a part of them (their run in timeline is negative). Several starts without a Restarting between them (such as
--- after a restart of the agent) are one run. If the attempts of a task are not known, a run that a gap divides has two
--- rows. The period selects rows by started_at, else by ended_at, else by the first event of the run. The outcome
--- follows from the last event that ended the run:
+-- all lost; runs of a task whose lives are mixed (see windows); and the runs of log events whose attempt is not known
+-- (their run in timeline is negative or null). Several starts without a Restarting between them (such as after a
+-- restart of the agent) are one run. If the attempts of a task are not known, a run that a gap divides has two rows.
+-- The period selects rows by started_at, else by ended_at, else by the first event of the run. The outcome follows from
+-- the last event that ended the run:
 --   failed     it failed, or could not start; see failures
 --   stopped    it was killed, or ended in an allocation that was to stop
 --   restart    a user, a template, Vault or an identity requested a restart
@@ -15,8 +15,8 @@
 --   lost       its node was lost; how the run ended is not known
 --   unknown    its end is not in view, or its node was disconnected
 -- A dead task may have no event that ended its last run. That run then failed if the task is marked as failed;
--- otherwise it was stopped. It ended at finished_at. If a run was still running when its allocation failed, its end is
--- not known.
+-- otherwise it was stopped. It ended at the finished_at of the task. If the last run was still running when its
+-- allocation failed, the end of the run is not known.
 --
 -- Exported: yes
 -- Columns:
@@ -34,16 +34,17 @@
 --   datacenter     string     data centre of that node; null if no source lists nodes
 --   attempt        int64      number of the run; 1 is the first; null when not known (before Nomad 0.6, or if the task
 --                             shows a new life)
---   started_at     timestamp  its first start, by the client's clock; null if that start is not in view. Also null if
---                             the beginning of the run is lost and the agent was restarted in this run, because a start
---                             in view may then not be the first
+--   started_at     timestamp  time of the first start of the run, by the client's clock; null if that start is not in
+--                             view. Also null if the beginning of the run is lost and the agent was restarted in this
+--                             run, because a start in view may then not be the first
 --   started_at_ns  int64      the same in nanoseconds since the epoch
---   ended_at       timestamp  its end, by the client's clock; null if it has not ended, or its end is not in view
+--   ended_at       timestamp  when the run ended, by the client's clock; null if it has not ended, or if its end is not
+--                             in view
 --   ended_at_ns    int64      the same in nanoseconds since the epoch
 --   outcome        string     failed, stopped, restart, completed, running, waiting, lost or unknown, see above
---   exit_code      int64      exit code at its end; null if none applies, or the end is not in view
---   signal         int64      number of the signal that ended it, 0 for none; null if none applies, or the end is not
---                             in view
+--   exit_code      int64      exit code at the end of the run; null if none applies, or if the end is not in view
+--   signal         int64      number of the signal that ended the run, 0 for none; null if none applies, or if the end
+--                             is not in view
 --   failure_class  string     class of the failure, as in failures; null unless the run failed and an event shows the
 --                             class
 --   delay_seconds  double     wait before the next run, as Nomad decided when this run ended; null if no Restarting was
@@ -75,8 +76,9 @@ WITH runs AS (
          CASE WHEN received_no = 1 THEN 1 ELSE 0 END AS is_received_first
   FROM runs
 ), runs_with_start AS (
-  -- A task begins with Received. After a restart of the agent, Received occurs again, and a start may precede that
-  -- event.
+  -- A task begins with Received, and a restarted agent writes a further Received. A start before this second Received
+  -- may be lost. So started_at is known only if no Received precedes the first start in view, or if that Received is
+  -- the first event of the task.
   SELECT r.*,
          CASE WHEN r.is_received = 0 OR (r.is_received_first = 1 AND b.region IS NOT NULL) THEN r.seen_started_at
               END AS started_at,
@@ -111,7 +113,7 @@ WITH runs AS (
          r.run, r.attempt, r.started_at, r.started_at_ns, r.first_ns, r.delay_ns, r.restart_signal,
          CASE WHEN e.ending_no > r.last_start_no THEN 1 ELSE 0 END AS has_ending,
          CASE WHEN e.terminated_no > r.last_start_no THEN 1 ELSE 0 END AS has_terminated,
-         -- When an allocation fails, Nomad writes an end for every task that still runs or waits. So that end is not
+         -- When an allocation fails, Nomad writes an end for every task that still runs or waits. So such an end is not
          -- known to be real, unless the task is dead.
          CASE WHEN s.state = 'dead' OR (s.ended_at_ns IS NOT NULL AND s.client_status <> 'failed') THEN 1
               ELSE 0 END AS has_known_end,

@@ -1,19 +1,19 @@
 -- coverage: Is the recorded history of each task complete, and what is missing?
 --
 -- One row is one task of one allocation.
--- Allocations whose tasks are not known are left out. Nomad keeps the last ten events of a task, so an event that no
--- snapshot shows in time is lost. Nomad's Restarts counter rises by one per `Restarting` event, so the counter minus
--- the seen `Restarting` events is the number of lost restarts.
+-- Allocations whose tasks are not known are left out. Nomad keeps the last ten events of a task, so an event is lost if
+-- no snapshot shows it before Nomad drops it. Nomad's Restarts counter rises by one per `Restarting` event, so the
+-- counter minus the seen `Restarting` events is the number of lost restarts.
 -- A history is complete if nothing was lost up to the task's last observation: the first event is in view, there are no
--- gaps, no restart was lost, and the allocation is known not to have vanished. Without a counter (before Nomad 0.6),
--- all windows must also have fewer than ten events, so that no event was pushed out. In these cases, a history is not
--- complete:
---   no window   the task has no window
---   new life    the task shows a new life (see windows)
---   rounded     the time of an event comes from a document whose times went through a float
---   mismatch    the events stored from the first to the last time of a window are not exactly those of the window,
---               because a clock was changed or the client lost its state
---   logs        lines of logs close a gap; there, a missing line is noticed only if it is a Restarting
+-- gaps, no restart was lost, and the allocation is known not to have vanished. Without a counter (before Nomad 0.6), it
+-- is not known whether a restart was lost. Then all windows must have fewer than ten events, so that no event was
+-- pushed out. In each of these cases, a history is not complete either:
+--   no window  the task has no window
+--   new life   the task shows a new life (see windows)
+--   rounded    the time of an event comes from a document whose times went through a float
+--   mismatch   the stored events from the first to the last time of a window are more or fewer than the events of the
+--              window, because a clock was changed or the client lost its state
+--   logs       lines of logs close a gap. In such a gap, alloclog detects a missing line only if it is a Restarting
 --
 -- Exported: yes
 -- Columns:
@@ -31,15 +31,15 @@
 --   datacenter     string  data centre of that node; null if no source lists nodes
 --   events         int64   events in view
 --   log_events     int64   events that only logs of agents show (recovered_events); included in events
---   begins         bool    whether its first event is in view; false if no event is in view, or lives are mixed (see
---                          windows)
---   gaps           int64   number of windows that do not join the window before (see windows), so that events between
+--   begins         bool    whether the first event of the task is in view; false if no event is in view, or if lives
+--                          are mixed (see windows)
+--   gaps           int64   number of windows that do not join the previous window (see windows), so that events between
 --                          the two may be missing; gaps that logs close do not count (see log_gaps)
 --   restarts       int64   the largest Restarts counter seen; null without a counter (before Nomad 0.6)
---   lost_restarts  int64   counted restarts whose event no source and no log shows. The number is exact, unless the
---                          client lost all of its state while nothing was observed; null without a counter, if the task
---                          shows a new life (for example, its counter falls), or if more restarts are seen than counted
---                          (the client lost its state)
+--   lost_restarts  int64   restarts that the counter includes, but whose event no source and no log shows. The number
+--                          is exact, unless the client lost all of its state while nothing was observed; null without a
+--                          counter, if the task shows a new life (for example, its counter falls), or if more restarts
+--                          are seen than counted (the client lost its state)
 --   tail_lost      bool    whether its allocation vanished (see vanished of allocations), so that later events may be
 --                          missing; null if the stored rows do not show whether it vanished
 --   complete       bool    whether nothing was lost up to its last observation
@@ -85,7 +85,7 @@ WITH windows_by_task AS (
   JOIN log_gaps AS g ON g.region = r.region AND g.alloc_id = r.alloc_id AND g.task = r.task
       AND g.window_no = r.window_no
 ), logged_events_by_task AS (
-  -- The counter of the last window does not include the restarts after that window.
+  -- Restarts after the last window are not compared with the counter, because the counter does not include them.
   SELECT region, alloc_id, task, COUNT(*) AS log_events, SUM(is_counted_restart) AS restarts_seen
   FROM logged_events
   GROUP BY region, alloc_id, task

@@ -1,8 +1,8 @@
 -- coverage_summary: For how many tasks is the history complete, and which snapshot interval would have kept it?
 --
 -- One row is one group of tasks.
--- Counts the rows of coverage, so the period does not apply. Nomad keeps ten events of a task, so snapshots keep all
--- events if fewer than ten happen between two of them. keep_interval_seconds shows how fast events came: it is the
+-- The view counts rows of coverage, so the period does not apply. Nomad keeps ten events of a task, so snapshots keep
+-- all events if fewer than ten happen between two of them. keep_interval_seconds shows how fast events came: it is the
 -- shortest time from the first to the last event of a full window, among the tasks that lost events. With snapshots at
 -- that interval, every window would have joined the window before it, unless the lost events came faster than the seen
 -- events.
@@ -17,20 +17,19 @@
 --   task                   string  task name
 --   allocations            int64   allocations
 --   tasks                  int64   tasks
---   complete               int64   tasks without a loss up to their last observation
+--   complete               int64   tasks whose history is complete up to their last observation (complete of coverage)
 --   without_events         int64   tasks without an event in view
---   without_begin          int64   tasks with events in view, but not the first event
---   events                 int64   events
+--   without_begin          int64   tasks with an event in view, but without their first event in view
+--   events                 int64   events in view
 --   log_events             int64   events that only logs of agents show; included in events
 --   gaps                   int64   gaps between windows of events
---   restarts               int64   restarts by Nomad's counters; null when no task has one (before Nomad 0.6)
+--   restarts               int64   restarts by Nomad's counters; null if no task has a counter (before Nomad 0.6)
 --   lost_restarts          int64   counted restarts whose event was not seen; null if that number is known for no task
 --   uncounted_tasks        int64   tasks whose lost_restarts are not known: they have no counter, or the client lost
 --                                  its state
---   vanished_tasks         int64   tasks whose allocation is known to have vanished before it was seen to end
---                                  (tail_lost)
+--   vanished_tasks         int64   tasks whose allocation is known to have vanished (tail_lost of coverage)
 --   keep_interval_seconds  double  largest interval between snapshots that would have kept the events; null if no event
---                                  was lost, or no full window shows the interval
+--                                  was lost, or if no task that lost events has a full window with known times
 
 WITH full_window_spans AS (
   SELECT region, alloc_id, task, MIN(window_last_ns - window_first_ns) AS span_ns

@@ -3,13 +3,13 @@
 -- One row is one task that certainly restarted three times or more within the hour before the newest observation of its
 -- region.
 -- Restarts are counted by Nomad's counter, so lost events do not hide them (see restart_log). A seen restart counts if
--- its event is within the hour. If the counter of a version from before the hour already includes it, the client's
--- clock is ahead, and the restart does not count. Restarts that were not seen and share a row of restart_log count if
--- all of them certainly happened within the hour. If the last version before a rise of the counter is older than the
--- hour, the rise may have happened before the hour, so it counts in restarts_at_most only. Nomad before 0.7.1 gives
--- versions no time. Restarts that were not seen then have no time either, and may be as late as the newest observation.
--- For a task that has no counter, or whose client lost its state, only the seen restarts of the hour count. The period
--- does not apply. Dead tasks come last.
+-- its event is within the hour. There is one exception: if a version from before the hour already counts the restart,
+-- the client's clock is ahead, and the restart does not count. Several restarts that were not seen may share a row of
+-- restart_log. They count if all of them certainly happened within the hour. If the last version before a rise of the
+-- counter is older than the hour, the rise may have happened before the hour, so it counts in restarts_at_most only.
+-- Before Nomad 0.7.1, versions have no time. So restarts that were not seen have no time either, and may be as late as
+-- the newest observation. For a task that has no counter, or whose client lost its state, only the seen restarts of the
+-- hour count. The period does not apply. Dead tasks come last.
 --
 -- Exported: yes
 -- Columns:
@@ -30,15 +30,16 @@
 --                                  lost its state or the task has no counter
 --   period_seconds      double     mean time from one restart to the next within the hour, including lost restarts in
 --                                  between; null when fewer than two restarts were seen
---   since_at            timestamp  the first restart within the hour, by the client's clock; null when it was not seen
+--   since_at            timestamp  time of the first restart within the hour, by the client's clock; null if that
+--                                  restart was not seen
 --   since_at_ns         int64      the same in nanoseconds since the epoch
---   seen_since_at       timestamp  the first restart that was seen within the hour, by the client's clock; restarts of
---                                  the hour that were not seen may precede it; null when none was seen
+--   seen_since_at       timestamp  time of the first seen restart within the hour, by the client's clock; restarts of
+--                                  the hour that were not seen may precede it; null if no restart was seen
 --   seen_since_at_ns    int64      the same in nanoseconds since the epoch
---   last_restart_at     timestamp  the last restart within the hour, seen or lost, by its time in restart_log; null
---                                  when none has a time
+--   last_restart_at     timestamp  time of the last restart within the hour, seen or lost, as in restart_log; null if
+--                                  no restart has a time
 --   last_restart_at_ns  int64      the same in nanoseconds since the epoch
---   last_class          string     class of the task's last failure in view, as in failures; null when there is none
+--   last_class          string     class of the task's last failure in view, as in failures; null if there is none
 --   last_exit_code      int64      exit code of that failure; null where none applies
 --   state               string     state of the task when it was last seen: pending, running or dead
 --   is_over             bool       whether the task is dead, so that the loop has ended
@@ -62,9 +63,9 @@ WITH last_hours AS (
   FROM restart_log AS r
   JOIN last_hours AS n ON n.region = r.region
   LEFT JOIN counters_before_hour AS b ON b.region = r.region AND b.alloc_id = r.alloc_id AND b.task = r.task
-  -- Restarts that were not seen and have no time happened before the newest observation, because its counter includes
-  -- them. The restart that ends attempt n raises the counter to n. So the second condition drops restarts that the
-  -- counter included before the hour.
+  -- Restarts that were not seen and have no time happened before the newest observation, because an observed counter
+  -- includes them. The restart that ends attempt n raises the counter to n. So the second condition drops restarts that
+  -- the counter included before the hour.
   WHERE (r.restarted_at_ns >= n.hour_ago_ns OR (r.restarted_at_ns IS NULL AND NOT r.is_seen))
     AND COALESCE(r.attempt, b.counted + 1, 1) > COALESCE(b.counted, 0)
     -- Logs may show restarts after the newest observation. These do not count.

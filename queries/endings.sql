@@ -2,45 +2,48 @@
 --
 -- One row is one event that ended a run or a setup, with or without a failure. A Not Restarting that no earlier event
 -- explains also has a row.
--- The outcome is failed if the event has a class. The class is the first that matches:
+-- The outcome is failed if the event has a class. The class is the first of these that matches; exceptions follow
+-- below:
 --   oom         a Terminated that says that memory ran out
 --   health      a Terminated after a Restart Signaled by a health check
 --   signal      a Terminated with a signal
 --   exit        a Terminated with an exit code other than 0
 --   driver      a Driver Failure, or a Terminated with exit code 0 and an exit message
---   artifact    Failed Artifact Download
---   validation  Failed Validation
+--   artifact    a Failed Artifact Download
+--   validation  a Failed Validation
 --   template    a Killing that fails the task and whose message begins with `Template` (Nomad 0.5: `consul-template:`)
---   hook        Setup Failure; Task hook failed before Started; or a Killing that fails the task and whose message
---               begins with `Vault` (up to Nomad 0.8: `vault:`) or `Identity`
---   restore     Failed Restoring Task
+--   hook        a Setup Failure; a `Task hook failed` before the start; or a Killing that fails the task and whose
+--               message begins with `Vault` (up to Nomad 0.8: `vault:`) or `Identity`
+--   restore     a Failed Restoring Task
 --   timeout     a Killing for max_run_duration
---   unknown     any other event that fails the task; a Not Restarting without a failure before it in its run; or a
---               Terminated whose cause may be lost, with a signal, an exit message or an exit code other than 0
+--   unknown     any other event that fails the task; or a Not Restarting without a failure before it in its run
 -- While a kill is under way, only two kinds of events can be failures: a Killing for max_run_duration, and a Killing
 -- that itself fails the task. If one kill has several such Killings, only the first is a failure. Alloc Unhealthy,
 -- Sibling Task Failed, Leader Task Dead and Main Tasks Dead are never failures.
 -- A Terminated without a class has the first of these outcomes that matches:
---   stopped     a kill is under way; or it is a stop after Reconnected, as defined below
---   restart     a user or a change had signaled a restart
---   completed   exit code 0
---   unknown     all others
--- A stop after Reconnected is a Terminated that directly follows a Reconnected. The allocation has the desired status
--- stop or evict, and no Restarting or Not Restarting directly follows the Terminated. If the exit code is 0, the run
--- may also have completed, so the outcome is unknown. If the exit code is -1 (the client cancelled its wait for the
--- process), one Started may lie between Reconnected and Terminated, because a start was in progress.
+--   stopped    a kill is under way; or the Terminated is a stop after Reconnected, as defined below
+--   restart    a user, a template, Vault or an identity had requested a restart (Restart Signaled)
+--   completed  exit code 0 and no signal
+--   unknown    all others
+-- A Terminated is a stop after Reconnected under three conditions: it directly follows a Reconnected; the allocation
+-- has the desired status stop or evict; and no Restarting or Not Restarting directly follows the Terminated. If the
+-- exit code is 0, the run may also have completed, so the outcome is unknown. If the exit code is -1 (the client
+-- cancelled its wait for the process), one Started may lie between Reconnected and Terminated, because a start was in
+-- progress.
 -- The cause of a Terminated may be lost (is_blind). The event directly after the Terminated then decides, unless a rule
 -- above makes the outcome stopped:
 --   Killed                       the outcome is stopped
 --   Restarting without a reason  the outcome is restart
 --   any other event, or none     a health check may have ended the run: the class is oom if the Terminated says that
---                                memory ran out; else the class is unknown if it has a signal, an exit message or an
---                                exit code other than 0; else the outcome is unknown
--- If lives are mixed (see windows), a Terminated that no rule above makes stopped has the class oom if it says that
--- memory ran out; otherwise its outcome is unknown.
--- If only a log shows a Terminated with exit code 137 and no signal, its class is unknown. The reason is that the exec
--- driver reports this code when memory ran out, and a log does not contain oom_killed.
--- If the start of a run is lost, Task hook failed is a failure only if Restarting or Not Restarting directly follows.
+--                                memory ran out; else the class is unknown if the Terminated has a signal, an exit
+--                                message or an exit code other than 0; else the outcome is unknown
+-- If run is null (for example, because lives are mixed, see windows), the event after a Terminated does not decide. A
+-- Terminated that no rule above makes stopped then has the class oom if it says that memory ran out; otherwise its
+-- outcome is unknown.
+-- If only a log shows a Terminated with exit code 137 and no signal, its class is unknown and not exit. The reason is
+-- that the exec driver reports this code when memory ran out, and a log does not contain oom_killed.
+-- If it is not known whether the run had started, a `Task hook failed` is a failure only if a Restarting or Not
+-- Restarting directly follows.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
@@ -54,10 +57,11 @@
 --   event_type      string     Nomad's spelling
 --   outcome         string     failed, stopped, restart, completed or unknown
 --   class           string     class of the failure; null unless failed
---   suspected_oom   bool       exit code 137 or signal 9 in a failure of class signal or exit; or exit code 137 in a
---                              failure of class unknown that only a log shows
---   gave_up         bool       whether Nomad gave up after it: it is a Not Restarting, or the last failure before a Not
---                              Restarting of its run; false unless failed
+--   suspected_oom   bool       whether memory may have run out although the event does not say so: exit code 137 or
+--                              signal 9 in a failure of class signal or exit; or exit code 137 in a failure of class
+--                              unknown that only a log shows and whose is_blind is false
+--   gave_up         bool       whether Nomad gave up after it: it is a Not Restarting, or the last failure before the
+--                              Not Restarting of its run; false unless failed
 --   restart_signal  string     reason of a Restart Signaled before it: health, user or change; null without one
 --   is_blind        bool       whether the event that caused it may be lost, as in timeline
 --   exit_code       int64      exit code; null where none applies
@@ -87,14 +91,16 @@ WITH stopped_allocations AS (
   FROM timeline
   WHERE event_type IN ('Killed', 'Restarting', 'Not Restarting')
 ), stops_after_reconnected AS (
-  -- Nomad never considers a restart for a task that it stops. So a Terminated before these events is not a stop.
+  -- Nomad never considers a restart for a task that it stops. So a Terminated before a Restarting or Not Restarting is
+  -- not a stop.
   SELECT e.region, e.alloc_id, e.task, e.event_no, e.has_started
   FROM ends_after_reconnected AS e
   LEFT JOIN following_events AS n ON n.region = e.region AND n.alloc_id = e.alloc_id AND n.task = e.task
       AND n.event_no = e.event_no
   WHERE COALESCE(n.event_type, '') NOT IN ('Restarting', 'Not Restarting')
 ), blind_ends AS (
-  -- The events before the Terminated are lost; the event after it shows whether it was a kill or a requested restart.
+  -- The events before the Terminated are lost; the event after it shows whether a kill or a requested restart ended the
+  -- run.
   SELECT c.region, c.alloc_id, c.task, c.event_no,
          CASE WHEN c.run IS NULL THEN 'unknown' WHEN n.event_type = 'Killed' THEN 'stopped'
               WHEN n.is_asked THEN 'restart' ELSE 'unknown' END AS blind_end
@@ -127,7 +133,7 @@ WITH stopped_allocations AS (
   LEFT JOIN blind_ends AS b ON b.region = c.region AND b.alloc_id = c.alloc_id AND b.task = c.task
       AND b.event_no = c.event_no
 ), candidates_with_details AS (
-  -- Before Nomad 0.7.1 the exit message was the event's message.
+  -- Before Nomad 0.7.1, `message` in the details of a Terminated is its exit message.
   SELECT c.*,
          CASE WHEN h.event_no IS NULL THEN COALESCE(NOT c.is_started, FALSE) ELSE TRUE END AS is_before_start,
          c.oom_killed OR c.details LIKE '%"exit_message":"OOM Killed"%'

@@ -12,7 +12,8 @@
 --   attempts_seen  int64   runs of the task that have an event with a known attempt
 --   earliest_ns    int64   time of the earliest event in nanoseconds since the epoch; 0 if an event has no time
 --   latest_ns      int64   time of the latest event in nanoseconds since the epoch; 0 if no event has a time
---   has_rounded    bool    whether the time of an event comes from a document whose times went through a float
+--   has_rounded    bool    whether the time of at least one event comes from a document whose times went through a
+--                          float
 
 WITH counts_by_attempt AS (
   SELECT region, alloc_id, task, attempt, COUNT(*) AS events,

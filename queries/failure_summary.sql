@@ -1,9 +1,10 @@
 -- failure_summary: How often did tasks fail, in which way, and with which exit code and message most often?
 --
 -- One row is one class of failure of one group of tasks.
--- Counts the rows of failures within the period. exit_code and message are the most common pair of an exit code and a
--- message. If several pairs are equally common, the view shows the pair with the smallest exit code, then the one with
--- the smallest message. Null is smaller than any value.
+-- The view counts the rows of failures within the period. exit_code and message are the most common pair of an exit
+-- code and a message. If several pairs are equally common, the view shows the pair with the smallest exit code. If
+-- these pairs have the same exit code, the view shows the pair with the smallest message. Null is smaller than any
+-- value.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -18,13 +19,14 @@
 --   tasks          int64      tasks with such a failure
 --   allocations    int64      allocations with such a failure
 --   gave_up        int64      failures after which the task was not restarted
---   suspected_oom  int64      failures with exit code 137 or signal 9 that do not say that memory ran out
+--   suspected_oom  int64      failures in which memory may have run out although the event does not say so (see
+--                             failures)
 --   first_at       timestamp  time of the first of these failures, by the client's clock
 --   first_at_ns    int64      the same in nanoseconds since the epoch
 --   last_at        timestamp  time of the last of these failures, by the client's clock
 --   last_at_ns     int64      the same in nanoseconds since the epoch
 --   exit_code      int64      exit code of the most common pair of exit code and message; null if that pair has none
---   message        string     message of that pair; null when it has none
+--   message        string     message of that pair; null if the pair has none
 --   pair_share     double     share of the failures that show that pair, from 0 to 1
 
 WITH failures_with_keys AS (

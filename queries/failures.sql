@@ -2,22 +2,23 @@
 --
 -- One row is one event that ended a run of a task, or its setup, as a failure.
 -- A stop is not a failure, whatever its exit code. A restart that a user, a template, Vault or an identity requested is
--- not a failure either. If another failure precedes a Not Restarting in its run, the Not Restarting is not a failure of
+-- not a failure either. If a failure precedes a Not Restarting in the same run, the Not Restarting is not a failure of
 -- its own: it says that Nomad gave up after that failure. Lost, unknown and preempted allocations are not failures of
--- tasks. The period selects rows by failed_at. The class is the first that matches:
+-- tasks. The period selects rows by failed_at. The class is the first that matches (endings has the exact rules):
 --   oom         the event says that memory ran out
---   health      restarted because a health check failed
---   signal      ended by a signal
---   exit        ended with an exit code other than 0
---   driver      the driver could not start it, or ended it with exit code 0 and an exit message
+--   health      the task was restarted because a health check failed
+--   signal      a signal ended the run
+--   exit        the run ended with an exit code other than 0
+--   driver      the driver could not start the task, or the run ended with exit code 0 and an exit message of the
+--               driver
 --   artifact    an artifact could not be fetched
---   validation  its configuration is not valid
+--   validation  the configuration of the task is not valid
 --   template    a template could not be rendered
 --   hook        a hook failed before the start, or the task was killed because Vault or an identity was missing
---   restore     the agent did not find the task again after a restart of the agent
---   timeout     its allocation ran longer than max_run_duration
---   unknown     any other event that marks the task as failed; or an end whose preceding events are lost, so that a
---               health check may have caused it
+--   restore     after a restart of the agent, the agent did not find the task again
+--   timeout     the allocation ran longer than max_run_duration
+--   unknown     any other event that marks the task as failed; an end whose preceding events are lost, so that a health
+--               check may have caused it; or an end with exit code 137 that only a log shows
 --
 -- Exported: yes
 -- Columns:
@@ -39,9 +40,10 @@
 --   failed_at_ns   int64      the same in nanoseconds since the epoch
 --   event_type     string     type of the event
 --   class          string     class of the failure, see above
---   suspected_oom  bool       exit code 137 or signal 9 in a failure of class signal or exit; or exit code 137 in a
---                             failure of class unknown that only a log shows
---   gave_up        bool       whether the task was not restarted after it
+--   suspected_oom  bool       whether memory may have run out although the event does not say so: exit code 137 or
+--                             signal 9 in a failure of class signal or exit; or exit code 137 in a failure of class
+--                             unknown that only a log shows and whose preceding events are not lost
+--   gave_up        bool       whether Nomad gave up after it, so that the task was not restarted
 --   exit_code      int64      exit code; null where none applies
 --   signal         int64      number of the signal that ended the process, 0 for none; null where none applies
 --   message        string     Nomad's message for the event

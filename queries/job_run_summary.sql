@@ -1,8 +1,8 @@
 -- job_run_summary: How do the runs of each batch job end, and how long do they take?
 --
 -- One row is one job that runs to an end, with all its versions and all its dispatched or periodic instances.
--- Counts the rows of job_runs, which the period selects by created_at. Quantiles are nearest-rank over all runs with a
--- known duration, whatever their outcome.
+-- The view counts the rows of job_runs, which the period selects by created_at. Quantiles are nearest-rank over all
+-- runs with a known duration, whatever their outcome.
 --
 -- Exported: yes
 -- Columns:
@@ -17,13 +17,13 @@
 --   running             int64      runs that had not ended when last seen
 --   unknown             int64      runs whose end is not in view
 --   success_rate        double     share of complete runs among the runs that are complete, failed, stopped or lost,
---                                  from 0 to 1; null when there are none
+--                                  from 0 to 1; null if there are no such runs
 --   samples             int64      runs whose duration is known
---   p50_seconds         double     median duration: half of these samples took no longer; null when there are no
---                                  samples
+--   p50_seconds         double     median duration: half of the samples took no longer; null if there are no samples
 --   p95_seconds         double     the same for 95 of 100 samples
 --   max_seconds         double     longest duration of the samples
---   last_success_at     timestamp  when the last complete run finished, by the client's clock; null when there is none
+--   last_success_at     timestamp  when the last complete run finished, by the client's clock; null if no run is
+--                                  complete
 --   last_success_at_ns  int64      the same in nanoseconds since the epoch
 
 WITH runs_with_duration AS (

@@ -2,13 +2,14 @@
 --
 -- One row is one version of a job that runs to an end: a job of type batch or sysbatch, or an instance that was
 -- dispatched or started periodically.
--- Allocations that were replaced do not decide the outcome. If all were replaced, all of them decide it. If all tasks
--- of a lost allocation are dead, it counts as failed if one of them failed, else as complete. An allocation that is
--- complete and was told to stop counts as complete if the last run of a main task ended with exit code 0. It counts as
--- unknown if such an end may be missing, because events are lost, the client lost its state, a clock changed the order
--- of events, or no source shows the tasks. Otherwise, it counts as stopped. A task with a hook counts as a main task if no source lists hooks. An
--- allocation that ran longer than max_run_duration failed. The run is running if one of its allocations is running.
--- Otherwise, its outcome is the first of failed, lost, unknown, stopped and complete that one of its allocations has.
+-- Allocations that were replaced do not decide the outcome, unless all allocations of the run were replaced: then all
+-- of them decide it. If all tasks of a lost allocation are dead, the allocation counts as failed if one of its tasks
+-- failed, else as complete. An allocation that is complete and was told to stop counts as complete if the last run of a
+-- main task ended with exit code 0. It counts as unknown if such an end may be missing, because events are lost, the
+-- client lost its state, a clock changed the order of events, or no source shows the tasks. Otherwise, it counts as
+-- stopped. A main task is a task without a hook; if no source lists hooks, all tasks count as main tasks. An allocation
+-- that ran longer than max_run_duration failed. The run is running if one of its allocations is running. Otherwise, its
+-- outcome is the first of failed, lost, unknown, stopped and complete that one of its allocations has.
 -- The period selects rows by created_at.
 --
 -- Exported: yes
@@ -17,7 +18,7 @@
 --   namespace         string     Nomad namespace
 --   job_id            string     job ID of the instance
 --   parent_job_id     string     job that it is an instance of: the part of job_id before `/dispatch-` or `/periodic-`;
---                                else job_id
+--                                job_id if it has neither
 --   job_type          string     batch, sysbatch or another; null if no source shows it
 --   job_version       int64      version of the job; null if no source shows it
 --   outcome           string     complete, failed, stopped, lost, running, or unknown (an allocation vanished or may
@@ -27,12 +28,13 @@
 --   created_at_ns     int64      the same in nanoseconds since the epoch
 --   finished_at       timestamp  when its last task ended, by the client's clock; null if the outcome is running, lost
 --                                or unknown. Also null if the end is not in view because Nomad shows only a placeholder
---                                of a task
+--                                for a task
 --   finished_at_ns    int64      the same in nanoseconds since the epoch
 --   duration_seconds  double     from created_at to finished_at; measured with two clocks
 --   allocations       int64      allocations, replaced ones included
 --   attempts          int64      sum over its allocations of 1 plus the largest Restarts counter among the tasks of the
---                                allocation; null if a client lost its state, so that a counter fell
+--                                allocation; null if a client lost its state, because the counter then may not include
+--                                all restarts
 
 WITH allocations_with_parent AS (
   SELECT *,
@@ -110,9 +112,9 @@ WITH allocations_with_parent AS (
   WHERE new_life OR lives_mixed
 ), stops_by_allocation AS (
   -- Ignores tasks with a hook. An end with exit code 0 may be hidden in four cases. First, the client lost its state
-  -- and received the task again: it then counts runs from 1 again, so the last run is not known. Second, the order of
-  -- events is not known. Third, no end is in view, and the task was last seen alive. Fourth, no end is in view, and the
-  -- events before the last event of the task are lost.
+  -- and received the task again. The client then counts runs from 1 again, so the last run is not known. Second, the
+  -- order of events is not known. Third, no end is in view, and the task was last seen alive. Fourth, no end is in
+  -- view, and the events before the last event of the task are lost.
   SELECT s.region, s.alloc_id,
          MAX(CASE WHEN u.region IS NULL AND t.last_end_no = t.clean_exit_no THEN 1 ELSE 0 END) AS has_clean_exit,
          MAX(CASE WHEN t.received > 1 OR p.region IS NOT NULL OR u.region IS NOT NULL THEN 1
@@ -131,7 +133,7 @@ WITH allocations_with_parent AS (
          t.ended_at, t.ended_at_ns, t.most_restarts, COALESCE(t.is_uncounted, 0) AS is_uncounted,
          COALESCE(t.has_placeholder, 0) AS has_placeholder,
          CASE WHEN r.replaced_id IS NULL THEN 1 ELSE 0 END AS is_last,
-         -- An allocation that may have vanished may still be alive, so its end is not known.
+         -- If an allocation vanished, or may have vanished, its end is not known.
          CASE WHEN COALESCE(b.vanished, TRUE) THEN 'unknown'
               WHEN b.client_status = 'failed' THEN 'failed'
               WHEN b.client_status = 'complete' AND e.has_timeout = 1 THEN 'failed'

@@ -1,9 +1,10 @@
 -- last_listing: When was each namespace last listed, in each hour?
 --
 -- One row is one UTC hour of one namespace, if the namespace has allocations and a document of that hour covers it.
--- A listing of all namespaces counts for each namespace, and so does a document that names no namespace. Streams,
--- documents without a known time, and documents later than the region's newest observation are left out. Rows are hours
--- because the sightings of a running allocation are cut to the hour.
+-- A listing of all namespaces counts for each namespace, and so does a document that names no namespace. These
+-- documents are left out: streams, documents without a known time, documents later than the region's newest
+-- observation, and documents that show no allocation and are not full listings. Rows are hours because the sightings of
+-- a running allocation are cut to the hour.
 --
 -- Columns:
 --   region              string     region given by `--region`; empty without it

@@ -3,31 +3,34 @@
 -- One row is one gap before a window, or the time after the last window, of a task that a log names. The counters of
 -- the windows around a gap say how many restarts happened in the gap. If lines of logs show more restarts, the lines
 -- contradict the counters and are left out. The gap is closed if the lines show exactly that number, and the log
--- reports the last event before the gap and the first event after it. The gap before the first window also needs a
--- `Received` as its first line. A gap where the client lost its state (new_life) is never closed. The counter counts
--- only restarts, so events of other types may still be missing in a closed gap. The time before the first window is
--- also a gap if the history of the task begins in that window, but lines come before it.
+-- reports the last event before the gap and the first event after it. No event precedes the gap before the first
+-- window, so there the first line must be a `Received` instead. A gap where the client lost its state (new_life) is
+-- never closed. The counter counts only restarts, so events of other types may still be missing in a closed gap. If
+-- lines come before the first window, the time before that window is a gap even if the history of the task seems to
+-- begin in it.
 --
 -- Columns:
 --   region         string  region given by `--region`; empty without it
 --   alloc_id       string  allocation ID
 --   task           string  task name
---   window_no      int64   number of the window after the gap; the number of windows plus 1 after the last window
+--   window_no      int64   number of the window after the gap; for the time after the last window, the number of
+--                          windows plus 1
 --   is_tail        bool    whether it is the time after the last window; no counter includes the restarts of that time
 --   restarts       int64   restarts in the gap, by the counters around it; null after the last window, or if the
 --                          counters do not show the number
 --   lines          int64   events in the gap that only logs show
---   restarts_seen  int64   Restarting events among these lines
+--   restarts_seen  int64   Restarting events among the events that the column lines counts
 --   is_refuted     bool    whether restarts_seen is larger than restarts
 --   is_joined      bool    whether the log reports the last event before the gap; if no event precedes the gap, whether
---                          its first line is a `Received`
+--                          the first line in the gap is a `Received`
 --   is_counted     bool    whether the attempts of its events are known, because logs show as many restarts as the
---                          counter says; false after the last window, where no counter excludes a missing Restarting
---   is_closed      bool    whether lines of logs close it, see above; false after the last window
+--                          counters; false after the last window, because no counter shows whether a Restarting is
+--                          missing there
+--   is_closed      bool    whether lines of logs close the gap, see above; false after the last window
 --   new_life       bool    whether the client lost its state in the gap: the window after it shows that (see
---                          shown_windows), or lines come before the window in which the history of the task begins
+--                          shown_windows), or lines come before the window in which the history seems to begin
 --   is_torn        bool    whether lines are missing in the gap although the logs of the node neither begin nor end
---                          within it
+--                          within the gap
 
 WITH lines_by_gap AS (
   SELECT region, alloc_id, task, window_no, COUNT(*) AS lines,

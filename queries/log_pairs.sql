@@ -4,11 +4,11 @@
 -- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay, and the
 -- event comes before the line. Where a source lacks the code, signal or delay, only the type must be the same. Each
 -- line is paired with the earliest such event that no earlier line was paired with. So each line and each event is in
--- one pair at most. A client writes a line within a second of its event. So no pair spans a pause of more than two
+-- at most one pair. A client writes a line within a second of its event. So no pair spans a pause of more than two
 -- seconds without lines and events of the same kind.
 -- An event has several lines if several loggers of an agent wrote it, such as the log file of the agent and the monitor
--- of a debug bundle. The times of these lines differ a little. If an event has lines of several forms, only its lines
--- of the most frequent form count. Equal lines of one form that are less than 5 ms apart count once.
+-- of a debug bundle. The times of these lines differ a little. So of the lines between two such pauses, only those of
+-- the most frequent form count. Equal lines of one form that are less than 5 ms apart count once.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -57,8 +57,8 @@ WITH lines_with_class AS (
   JOIN logged_tasks AS t ON t.alloc_id = e.alloc_id AND t.task = e.task
   WHERE e.event_at_ns IS NOT NULL
 ), all_items AS (
-  -- The time of a line is cut to a unit. A line is placed at the end of that unit plus 1 ms, so that it comes after its
-  -- event.
+  -- The time of a line is truncated to a unit (precision_ns). The line is placed 1 ms after the end of that unit, so
+  -- that it comes after its event.
   SELECT alloc_id, task, type_name, exit_order, signal_order, delay_order, 1 AS is_line, form, ordinal, hash_order,
          logged_at_ns + precision_ns + 1000000 AS item_ns, logged_at_ns, node_order
   FROM lines_once

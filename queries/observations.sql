@@ -2,19 +2,20 @@
 --
 -- One row is one region.
 -- In a lake, a document whose time is more than an hour after its ingest is not trusted, because a clock was ahead. In
--- all views, "newest observation" and "now" mean observed_at of this view; documents and sightings after it are
--- ignored.
+-- all views, "newest observation" and "now" mean observed_at of this view. Views ignore documents after it, and
+-- sightings more than an hour after it.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
 --   observed_at     timestamp  time of the newest trusted observation
 --   observed_at_ns  int64      the same in nanoseconds since the epoch
---   is_lower_bound  bool       whether that time is only the newest CreateTime of a document without a ModifyTime
---                              (before Nomad 0.7.1); the region was observed then or later
+--   is_lower_bound  bool       whether observed_at is only the newest CreateTime of a document without a ModifyTime
+--                              (before Nomad 0.7.1); the region was observed at that time or later
 --   untrusted       int64      number of documents whose time is not trusted
---   index_order     string     whether X-Nomad-Index of full listings rises with time: `kept` if it does; `doubtful` if
---                              the index of a listing is below that of an earlier listing; `lost` if the largest index
---                              of an hour is below that of an earlier hour, as after a restore of the cluster
+--   index_order     string     whether the X-Nomad-Index of full listings rises with time: `kept` if it does;
+--                              `doubtful` if the index of a listing is below that of an earlier listing; `lost` if the
+--                              largest index of an hour is below that of an earlier hour, as after a restore of the
+--                              cluster
 
 WITH dated_documents AS (
   SELECT region, observed_at, observed_at_ns, observed_from, is_full_listing, nomad_index,

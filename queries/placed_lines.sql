@@ -1,14 +1,15 @@
--- placed_lines: In which gap between the windows of a task does each log line lie that is not paired with an event?
+-- placed_lines: In which gap between the windows of a task does each unpaired log line lie?
 --
 -- One row is one line of log_pairs that is not paired with an event and whose log is trusted.
--- The log of a node is trusted if it has a line within 100 ms for at least half of the events of the node's tasks. For
--- this share, only events between the first and the last line of a task count. A log that is not trusted has another
--- clock, time zone or node than the events. Lines of an allocation that no listing showed are trusted without this
--- comparison. A line lies after the last window that ends before it. If no gap follows that window, or if the next
--- window begins more than 100 ms before the line, the windows contradict the line. Such a line is left out, unless it
--- ends before the first event of a task whose first window begins its history: then the client lost its state after the
--- line. Two more kinds of lines are left out: a Received of a task that was known before that line, because a restarted
--- agent writes one for each allocation that it restores; and all lines of a task whose lives are mixed (see windows).
+-- The log of a node is trusted if it has a line within 100 ms for at least half of the events of the node's tasks, and
+-- for at least one event. For this share, only events between the first and the last line of their task count. A log
+-- that is not trusted has another clock, time zone or node than the events. Lines of an allocation that no listing
+-- showed are trusted without this comparison. A line lies after the last window that ends before it. If no gap follows
+-- that window, or if the next window begins more than 100 ms before the line, the windows contradict the line. Such a
+-- line is left out, with one exception: it is kept if it ends before the first event of the first window, and the
+-- history of the task begins in that window. Then the client lost its state after the line. Two more kinds of lines are
+-- left out. The first is a Received of a task that was known before that line, because a restarted agent writes a
+-- Received for each task that it restores. The second is every line of a task whose lives are mixed (see windows).
 --
 -- Columns:
 --   region            string     region given by `--region`; empty without it
@@ -23,14 +24,14 @@
 --   window_no         int64      number of the window after the gap; for a line after the last window, or of a task
 --                                without windows, the number of windows plus 1
 --   least_attempt     int64      attempt of the event, if no Restarting before it is missing; otherwise the event
---                                belongs to a later attempt
---   restarts_before   int64      Restarting lines of the gap that come before it
+--                                belongs to a later attempt. Null if the task has windows, but no counter
+--   restarts_before   int64      number of Restarting lines before it in the same gap
 --   event_type        string     Nomad's spelling, an open set
 --   logged_at         timestamp  when the client wrote the line, by its clock
 --   logged_at_ns      int64      the same in nanoseconds since the epoch, truncated to precision_ns
 --   precision_ns      int64      unit of logged_at_ns in nanoseconds
---   place_ns          int64      logged_at_ns. If that time lies outside of the gap between the windows, by less than
---                                the delay and the precision of a line, it is moved into the gap
+--   place_ns          int64      logged_at_ns; if the delay or the precision of the line puts that time outside the
+--                                gap, the nearest time within the gap
 --   fails_task        bool       whether the event marks the task as failed
 --   exit_code         int64      exit code; null except on Terminated
 --   signal            int64      number of the signal that ended the process, 0 for none; null except on Terminated

@@ -23,8 +23,8 @@
 --                               is_joined of log_gaps is false
 --   in_open_gap      bool       whether other lines of its gap may be missing: logs do not close the gap, or it is the
 --                               time after the last window
---   is_torn          bool       whether lines are missing in the middle of its log, so that any event may have happened
---                               before it (see log_gaps)
+--   is_torn          bool       whether lines are missing in the middle of its log, so that unknown events may have
+--                               happened directly before it (see log_gaps)
 --   place_ns         int64      time that gives the event its place among the other events of the task, in nanoseconds
 --                               since the epoch
 --   is_late          bool       whether it is a Killing at the same place as a Not Restarting, so that it comes after

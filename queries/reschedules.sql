@@ -6,14 +6,16 @@
 -- rescheduled (it failed); lost (its node was down or disconnected); migrated (its node was drained or tainted);
 -- updated (another version of the job).
 -- Nomad writes the replaced allocation into the tracker when it reschedules, and when the node of that allocation is
--- disconnected, but never when the node is down. An allocation in the tracker that failed, and was lost only later, was
--- therefore rescheduled. The reason is null if a reschedule and a disconnected node cannot be told apart. This happens
--- if the replaced allocation was not seen after its replacement, or if it failed and was updated after its replacement.
--- If the tracker does not name the replaced allocation, the reason is null in three cases. First, the replaced
--- allocation is lost, and it was told to migrate or has an older version of the job. Second, it was lost only after it
--- was replaced. In this case, the reason is lost if its next_allocation is this one and both have the same version of
--- the job, since no other reason is left. Third, it failed or is not needed any more, since it may have been lost,
--- replaced and seen again.
+-- disconnected, but never when the node is down. So if an allocation in the tracker failed first and was lost later, it
+-- was rescheduled. The reason is null if a reschedule and a disconnected node cannot be told apart. This happens if the
+-- replaced allocation was not seen after it was replaced, or if it failed and was updated after it was replaced.
+-- If the tracker does not name the replaced allocation, the reason is null in three cases:
+--   migration or update  the replaced allocation is lost, and it was told to migrate or has an older version of the job
+--   later loss           the replaced allocation was lost only after it was replaced. There is one exception: if its
+--                        next_allocation is this one, and both have the same version of the job, no other reason is
+--                        left, and the reason is lost
+--   possible loss        the replaced allocation failed or is not needed any more; it may first have been lost,
+--                        replaced and seen again
 -- The period selects rows by replaced_at.
 --
 -- Exported: yes
@@ -35,9 +37,9 @@
 --                                 show it
 --   replaced_at        timestamp  when this one was created, by the server's clock
 --   replaced_at_ns     int64      the same in nanoseconds since the epoch
---   recovery_seconds   double     time until the first start of a task of this allocation. The time begins at the last
---                                 end of a task of the replaced allocation, or at the creation of this allocation if
---                                 that is earlier; null when not known
+--   recovery_seconds   double     time from the last end of a task of the replaced allocation to the first start of a
+--                                 task of this allocation. If that end is not known, or later than the creation of this
+--                                 allocation, the time begins at the creation; null when not known
 
 WITH previous_by_replacement AS (
   SELECT region, next_allocation, MAX(alloc_id) AS previous_alloc_id
@@ -94,10 +96,11 @@ WITH previous_by_replacement AS (
               WHEN o.desired_description LIKE '%being updated%' THEN 'updated'
               WHEN o.client_status IN ('lost', 'unknown') OR o.desired_description LIKE '%lost since its node is down%'
                 OR o.desired_description LIKE '%unknown since its node is disconnected%'
-                -- Nomad creates the replacement when it finds the allocation lost, or later.
+                -- Nomad creates the replacement when it finds the allocation lost, or later. So a loss after the
+                -- creation of the replacement may not be the reason.
                 THEN CASE WHEN COALESCE(o.desired_migrate OR o.job_version < r.job_version, FALSE) THEN NULL
-                          -- Since 0.8, Nomad sets next_allocation, and desired_migrate for a migration. So this was not
-                          -- a migration.
+                          -- Since 0.8, Nomad sets next_allocation, and for a migration also desired_migrate. Here, only
+                          -- next_allocation is set, so this was not a migration.
                           WHEN o.client_status = 'lost' AND o.next_allocation = r.alloc_id
                             AND o.job_version = r.job_version THEN 'lost'
                           WHEN NOT COALESCE(o.client_status IN ('lost', 'unknown')

@@ -1,23 +1,32 @@
 -- restart_log: When was each task restarted, and why?
 --
 -- One row is one restart whose Restarting event was seen, or a number of restarts whose events were not seen. In the
--- latter case, the row has all such restarts that one version of the allocation is the first to count.
+-- latter case, these are the restarts that one version of the allocation is the first to count, or, for one task, all
+-- lost restarts for which the windows do not show when they were lost.
 -- A seen restart has the time of its event. Restarts that were not seen happened after the last version with a lower
--- counter. If no version has a lower counter, they happened after the creation of the allocation. Three times are not
--- earlier than these restarts: the time of the first version that counts them; the last_restart_at of that version; and
--- the first event of the window before which they were lost, because that event belongs to a later attempt. The row has
--- the earliest of the three times. A time by the client's clock is used only if it lies between the two versions.
+-- counter. If no version has a lower counter, they happened after the creation of the allocation. None of these three
+-- times is earlier than the restarts: the time of the first version that counts them; the last_restart_at of that
+-- version; and the first event of the window before which they were lost, because that event belongs to a later
+-- attempt. The row has the earliest of the three times. A time by the client's clock is used only if it lies between
+-- the last version with a lower counter and the first version that counts the restarts.
 -- The sum of the column `number` over the rows of a task is the largest counter of the task, plus the restarts that
 -- logs show after its last window. The sum is never below the number of seen restarts. If the client lost its state
 -- (the task shows a new life, or more restarts are seen than counted), seen and counted restarts cannot be told apart,
--- and there may have been more. If a task has no counter, `number` is 0.
--- Of the events before a restart, the newest one that ended the run determines the cause. After a Restart Signaled, a
--- Terminated gives health, user or change. Otherwise, a failure of class oom gives oom. A failure of class driver,
--- artifact, template, hook or validation gives start_failure if the event is not a Terminated. Any other failure gives
--- failure. A Terminated with exit code 0 gives clean_exit, and all other events give unknown. If the events directly
--- before a Terminated are lost, a health check may have ended the run. The cause is then unknown, unless memory ran
--- out. The cause is also unknown if only a log shows a Terminated with exit code 137 and no signal, since memory may
--- have run out.
+-- and there may have been more restarts than the sum. If a task has no counter, `number` is 0.
+-- Of the events before a restart, the newest one that ended the run or signaled the restart determines the cause. The
+-- cause is the first of these that matches:
+--   unknown               only a log shows the restart, and the run of the restart is null (see timeline)
+--   health, user, change  a Restart Signaled, or a Terminated after a Restart Signaled
+--   oom                   a failure of class oom
+--   unknown               an event whose cause may be lost (is_blind of endings), because a health check may have ended
+--                         the run
+--   start_failure         a failure of class driver, artifact, template, hook or validation, if the event is not a
+--                         Terminated
+--   unknown               a Terminated with exit code 137 and no signal that only a log shows, because memory may have
+--                         run out
+--   failure               any other failure
+--   clean_exit            a Terminated with exit code 0 and no signal
+--   unknown               any other event, or none
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -25,17 +34,17 @@
 --   task             string     task name
 --   attempt          int64      which run of the task the restart ended; null if not known, or for several restarts
 --   restarted_at     timestamp  when Nomad decided on the restart, by the client's clock. For restarts that were not
---                               seen, this is the time before which Nomad decided on them, by the server's or the
---                               client's clock; null if not known
+--                               seen, the time by which Nomad had decided on them, by the server's or the client's
+--                               clock; null if not known
 --   restarted_at_ns  int64      the same in nanoseconds since the epoch
 --   not_before_ns    int64      for restarts that were not seen, the time after which Nomad decided on them, by the
 --                               server's clock, in nanoseconds since the epoch; null if not known, and for a seen
 --                               restart
 --   number           int64      number of restarts in this row; 0 if the task has no counter
 --   is_seen          bool       whether its event was seen
---   origin           string     `api`, or `log` if only logs of agents show its event; null when it was not seen
---   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null when it
---                               was not seen
+--   origin           string     `api`, or `log` if only logs of agents show its event; null if the event was not seen
+--   cause            string     failure, clean_exit, oom, start_failure, user, change, health or unknown; null if the
+--                               event was not seen
 
 WITH deciding_events AS (
   SELECT region, alloc_id, task, run, event_no, event_type, class, restart_signal, is_blind, exit_code, signal,
@@ -109,8 +118,8 @@ WITH deciding_events AS (
   FROM versions_with_rise
   WHERE rise > 0
 ), rises_with_begin AS (
-  -- A version with a lower counter is later than the creation of the allocation. If that version has no time, the
-  -- creation is the bound.
+  -- not_before_ns is the time of the last version with a lower counter. If there is no such version, or if it has no
+  -- time, not_before_ns is the time when the allocation was created.
   SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
   FROM counter_rises AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task
@@ -136,7 +145,8 @@ WITH deciding_events AS (
   FROM coverage AS c
   LEFT JOIN seen_restarts_by_task AS s ON s.region = c.region AND s.alloc_id = c.alloc_id AND s.task = c.task
 ), tasks_with_losses AS (
-  -- Windows show where restarts were lost, unless a changed clock makes them show too many.
+  -- lost_before of windows shows where restarts were lost. It is not used if its sum is larger than lost_restarts, as
+  -- after a change of a clock.
   SELECT c.region, c.alloc_id, c.task, c.restarts, c.lost_restarts,
          CASE WHEN w.lost_in_windows <= c.lost_restarts THEN w.lost_in_windows ELSE 0 END AS placed_losses
   FROM losses_by_task AS c

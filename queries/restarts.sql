@@ -4,11 +4,10 @@
 -- The view counts restarts by Nomad's Restarts counter, whether or not their events were seen. The period selects
 -- restarts by their time in restart_log, which for a seen restart is the time of its event. A task with a counter never
 -- has fewer restarts than were seen. If its client lost its state, the number is the smallest possible one.
--- The columns cause_* add up to restarts_seen. A task counts if it existed within the period. It also counts if it may
--- have existed then, because it is not known when it was last seen. Allocations whose tasks are not known are left out.
--- A reschedule makes a new allocation and is not a restart. Of the events before a restart, the newest one that ended
--- the run determines the cause. For a Terminated after a Restart Signaled, the cause is health, user or change
--- (template, Vault, identity). Otherwise, the cause follows from the failure.
+-- The columns cause_* add up to restarts_seen. Of the events before a restart, the newest one that ended the run or
+-- signaled the restart determines the cause (see restart_log). A task counts if it existed within the period, or if it
+-- has a restart in the period. It also counts if it may have existed then, because it is not known when it was last
+-- seen. Allocations whose tasks are not known are left out. A reschedule makes a new allocation and is not a restart.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -40,8 +39,8 @@
 --   task_days              double     time that the tasks lived within the period, in days: from their creation to
 --                                     their end, or until they were last seen; null if one of these times is not known
 --                                     for a task (last_seen_at of task_states is null)
---   restarts_per_task_day  double     restarts divided by task_days; null if task_days is null or less than an hour,
---                                     which is too short for a daily rate
+--   restarts_per_task_day  double     restarts divided by task_days; null if restarts or task_days is null, or if
+--                                     task_days is less than an hour, which is too short for a daily rate
 --   last_restart_at        timestamp  time of the last restart, seen or lost
 --   last_restart_at_ns     int64      the same in nanoseconds since the epoch
 

@@ -2,23 +2,24 @@
 --
 -- One row is one window of events that one state of a task shows.
 -- Windows are ordered by modify_index, never by the time of their observation. Windows of one index are ordered by
--- modified_at. If that is equal too, windows without a counter come first, and the last and first events decide the
--- rest. Nomad keeps ten events of a task, so a window of ten or more events is full: only earlier windows show the
--- events before it. A window joins the previous window if its first (attempt, time) is not after the last (attempt,
--- time) of the previous window, and it shows no new life of the task. If only one of the two windows has attempts,
--- their attempts cannot be compared: then a full window does not join the previous window, and a window that is not
--- full does. Placeholders have no window.
--- A task has several lives if its client lost its state, or if two runners of one allocation wrote in turn (Nomad up to
--- 0.8). The lives are mixed if their events cannot be separated. Windows show this in three cases: a window after a gap
--- begins before the previous one ends; a window after a new life begins before that life; or more restarts are seen
--- than counted, but no window shows a new life. If a clock was set back, windows may look the same as with mixed lives.
+-- modified_at. If that is equal too, windows without a counter come first; the others are ordered by their last and
+-- first events. Nomad keeps ten events of a task, so a window of ten or more events is full: only earlier windows can
+-- show the events before its first event. A window joins the previous window if its first (attempt, time) is not after
+-- the last (attempt, time) of the previous window, and it shows no new life of the task. If only one of the two windows
+-- has attempts, their attempts cannot be compared: then a full window does not join the previous window, and a window
+-- that is not full does. Placeholders have no window.
+-- A task has several lives if its client lost its state, or if two runners of one allocation wrote the state of the
+-- task in turn (Nomad up to 0.8). The lives are mixed if their events cannot be separated. Windows show this in three
+-- cases: a window after a gap begins before the previous window ends; a window after a new life begins before that
+-- life; or more restarts are seen than counted, but no window shows a new life. If a clock was set back, windows may
+-- look the same as with mixed lives.
 --
 -- Columns:
 --   region          string     region given by `--region`; empty without it
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   window_no       int64      number of the window within its task, from 1
---   modify_index    int64      raft index of the version that shows it; null if no source shows it
+--   modify_index    int64      raft index of the version that shows it; null if no source shows the index
 --   modified_at     timestamp  when that version was written, by the server's clock
 --   modified_at_ns  int64      the same in nanoseconds since the epoch
 --   restarts        int64      Nomad's Restarts counter in the same state; null before Nomad 0.6
@@ -26,9 +27,10 @@
 --   first_attempt   int64      attempt of its first event; null without a counter
 --   first_ns        int64      time of its first event in nanoseconds since the epoch; null if that event has no time
 --   last_ns         int64      time of its last event in nanoseconds since the epoch; null if that event has no time
---   begins          bool       whether the history of the task begins in the window. This needs two things: the window
---                              shows no new life; and it and each earlier window with a counter are not full, or begin
---                              with `Received` and have as many `Restarting` events as their counters say
+--   begins          bool       whether the history of the task begins in the window. This needs two things. First, the
+--                              window shows no new life. Second, for this window and each earlier window with a
+--                              counter: the window is not full, or it begins with `Received` and has as many
+--                              `Restarting` events as its counter says
 --   after_gap       bool       whether it does not join the window before it
 --   new_life        bool       whether it shows that the client lost its state and began the task anew. One of these is
 --                              enough: its counter is below that of an earlier window; it is not full, begins with the
@@ -37,9 +39,9 @@
 --                              last time of that window, and the stored events do not prove that the previous window
 --                              has its first event, too
 --   lives_mixed     bool       whether the lives of its task are mixed, see above; the same in all windows of a task
---   stored_events   int64      stored events from its first to its last (attempt, time). This number differs from
---                              window_events if a clock was changed or the client lost its state; null if the first or
---                              last event has no time
+--   stored_events   int64      number of stored events from the first to the last (attempt, time) of the window. It
+--                              differs from window_events if a clock was changed or the client lost its state; null if
+--                              the first or last event has no time
 --   lost_before     int64      restarts that its counter is the first to include and whose `Restarting` event is in no
 --                              window; null without a counter, or if the counter falls
 
@@ -59,7 +61,7 @@ WITH state_windows AS (
   FROM state_windows AS s
   LEFT JOIN event_counts AS e ON e.region = s.region AND e.alloc_id = s.alloc_id AND e.task = s.task
 ), windows_marked_alone AS (
-  -- A task with one window from its earliest event to its latest needs no ordering.
+  -- If the only window of a task reaches from the earliest event of the task to the latest, there is nothing to order.
   SELECT *,
          CASE WHEN states = 1 AND has_rounded = 0 AND first_ns > 0 AND first_ns = earliest_ns AND last_ns = latest_ns
               THEN 1 ELSE 0 END AS is_alone
@@ -94,8 +96,8 @@ WITH state_windows AS (
   FROM ordered_windows
   GROUP BY region, alloc_id, task
 ), placed_events AS (
-  -- If a window has no attempts, the attempt of a stored event can depend on the order of documents. Then events are
-  -- placed by time alone.
+  -- If any window of the task has no attempts, the attempt of a stored event can depend on the order of documents. Then
+  -- the events of the task are placed by time alone.
   SELECT e.region, e.alloc_id, e.task,
          CASE WHEN t.all_have_attempts = 1 THEN COALESCE(e.attempt, 0) ELSE 0 END AS place_attempt,
          CASE WHEN t.has_rounded = 1 THEN CAST(CAST(COALESCE(e.event_at_ns, 0) AS DOUBLE) AS BIGINT)

@@ -1,12 +1,12 @@
 -- start_latency: How long do first starts take, when tasks that still wait are counted too?
 --
 -- One row is one measure of one group of tasks: setup_to_started (the task's own setup) or created_to_started.
--- Quantiles are Kaplan-Meier estimates over tasks whose origin (the setup, the creation) is known. Waiting tasks are
--- censored when last seen, and stopped tasks when stopped. Tasks that failed before they started stay at risk for ever.
--- A start comes before a censoring at the same time. Without censored tasks, a quantile is the nearest-rank one. A
--- quantile is null if it is not reached because too many tasks have not started. It is also null if it depends on how
--- long a task waited, and the time when that task was last seen is not known. Counts include tasks without a known
--- origin. The period selects rows by created_at.
+-- Quantiles are Kaplan-Meier estimates over tasks whose origin is known, that is, the beginning of the setup or the
+-- creation. Waiting tasks are censored when they were last seen, and stopped tasks when they were stopped. Tasks that
+-- failed before they started stay at risk for ever. A start comes before a censoring at the same time. Without censored
+-- tasks, a quantile is the nearest-rank one. A quantile is null if too few tasks started to reach it. It is also null
+-- if it depends on how long a task waited, and the time when that task was last seen is not known. The columns that
+-- count tasks include tasks without a known origin. The period selects rows by created_at.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -29,8 +29,8 @@
 --   p90_seconds           double  the same for 90 of 100
 --   p95_seconds           double  the same for 95 of 100
 --   p99_seconds           double  the same for 99 of 100
---   min_seconds           double  shortest time to a start; null when there is none
---   max_seconds           double  longest time to a start; null when there is none
+--   min_seconds           double  shortest time to a start; null if no task started with a known origin
+--   max_seconds           double  longest time to a start; null if no task started with a known origin
 
 WITH measured_starts AS (
   SELECT *, 'created_to_started' AS measure, created_at_ns AS origin_ns
@@ -73,8 +73,8 @@ WITH measured_starts AS (
                                 ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS staying
   FROM instants_by_group
 ), instants_with_factor AS (
-  -- The share of waiting tasks falls by a factor at each instant. LN(0) is an error, so exp(-99) stands for a factor of
-  -- 0.
+  -- At each instant, the share of waiting tasks is multiplied by a factor. The next step sums the logarithms of the
+  -- factors. LN(0) is an error, so a factor of 0 has the logarithm -99.
   SELECT *,
          CASE WHEN starting = 0 THEN CAST(0 AS DOUBLE)
               WHEN starting >= staying THEN CAST(-99 AS DOUBLE)

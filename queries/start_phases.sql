@@ -1,16 +1,18 @@
 -- start_phases: Which part of a first start takes how long?
 --
--- One row is one phase of the first starts of one group of tasks. A phase without a task that shows both of its ends
--- has no row.
--- Quantiles are nearest-rank over the tasks that show both ends of the phase, whether they started or not. The phases
--- show where time is spent; start_latency shows how long starts take in all. The phases, as in starts:
---   created_to_received  from the server's placement to the client (measured with two clocks, so it may be negative)
+-- One row is one phase of the first starts of one group of tasks. A phase has no row if no task shows both its
+-- beginning and its end.
+-- Quantiles are nearest-rank over the tasks that show the beginning and the end of the phase, whether the tasks started
+-- or not. The phases show where time is spent; start_latency shows how long starts take in total. The phases, as in
+-- starts:
+--   created_to_received  from the creation of the allocation by the server until the client received the task (measured
+--                        with two clocks, so it may be negative)
 --   received_to_setup    waiting for other tasks of the allocation and for its hooks
 --   setup_to_started     the task's own setup
 --   artifact             within the setup: fetching artifacts
 --   image                within the setup: fetching the driver's image
---   created_to_healthy   from the placement until the deployment found the allocation healthy (measured with two
---                        clocks)
+--   created_to_healthy   from the creation of the allocation until the deployment found the allocation healthy
+--                        (measured with two clocks)
 -- The period selects rows by created_at.
 --
 -- Exported: yes
@@ -22,10 +24,10 @@
 --   task_group   string  task group; null if no source shows it
 --   task         string  task name; null for allocations whose tasks are not known
 --   phase        string  see above
---   samples      int64   tasks that show both ends of it
---   p50_seconds  double  median: the phase took no longer in half of these samples
+--   samples      int64   tasks that show the beginning and the end of the phase
+--   p50_seconds  double  median: the phase took no longer in half of the samples
 --   p95_seconds  double  the same for 95 of 100 samples
---   max_seconds  double  longest time of these samples
+--   max_seconds  double  longest time of the samples
 
 WITH phases_of_starts AS (
   SELECT *, 'created_to_received' AS phase, created_to_received_seconds AS seconds FROM starts

@@ -7,12 +7,12 @@
 --   stopped_before_start  it ended without a start in another way
 --   waiting               it had neither started nor ended when last seen
 --   unknown               its first start is not in view
--- A task did not start if no Started or Terminated is in view and no state has a started_at. An allocation whose tasks
--- are not known is waiting while it is pending. It was stopped before its start if it was seen pending, then complete
--- or failed, and never in another status. These are unknown: a task that is not dead in a lost allocation, because it
--- may start while its client is disconnected; a task for which Nomad shows a placeholder at the end, because it may
--- have run before its state was lost; and a task whose lives are mixed (see windows), because no start is known to be
--- the first.
+-- A task did not start if no Started or Terminated is in view, no state has a started_at, and its last state is not
+-- running. An allocation whose tasks are not known is waiting while it is pending. It was stopped before its start if
+-- it was seen pending, then complete or failed, and never running or unknown. These tasks are unknown, too: a task in a
+-- lost allocation, unless the task is dead, because the task may start while its client is disconnected; a task for
+-- which Nomad shows a placeholder, because the task may have run before its state was lost; and a task whose lives are
+-- mixed (see windows), because no start is known to be the first.
 --
 -- Exported: yes
 -- Columns:
@@ -35,20 +35,20 @@
 --                                           the start belongs to the first run); null unless started
 --   created_at                   timestamp  when its allocation was created, by the server's clock
 --   created_at_ns                int64      the same in nanoseconds since the epoch
---   received_at                  timestamp  when the client received it, by the client's clock, as are setup_at,
---                                           started_at and healthy_at; null if that is not in view, or not known to be
---                                           the first time
+--   received_at                  timestamp  when the client received the task, by the client's clock, as are setup_at,
+--                                           started_at and healthy_at; null if that event is not in view, or not known
+--                                           to be the first of its type
 --   received_at_ns               int64      the same in nanoseconds since the epoch
 --   setup_at                     timestamp  when its own setup began, after the tasks and hooks that it waits for; null
---                                           if that is not in view, or not known to be the first time
+--                                           if that event is not in view, or not known to be the first of its type
 --   setup_at_ns                  int64      the same in nanoseconds since the epoch
 --   started_at                   timestamp  when it first started; null unless started
 --   started_at_ns                int64      the same in nanoseconds since the epoch
 --   healthy_at                   timestamp  when its deployment found its allocation healthy; null if it did not
 --   healthy_at_ns                int64      the same in nanoseconds since the epoch
 --   ended_at                     timestamp  when it ended without a start: the time of its Killing (unless it failed),
---                                           else of its end, else the modified_at of its allocation; null for any other
---                                           outcome
+--                                           else of its end, else the modified_at of its allocation; null for outcomes
+--                                           other than failed_before_start and stopped_before_start
 --   ended_at_ns                  int64      the same in nanoseconds since the epoch
 --   last_seen_at                 timestamp  when a document last showed its allocation; null if the stored rows do not
 --                                           show that time
@@ -59,8 +59,9 @@
 --                                           with two clocks, so it may be negative
 --   received_to_setup_seconds    double     wait for other tasks of its allocation and for hooks of the allocation
 --   setup_to_started_seconds     double     its own setup until it first started, failed attempts included
---   artifact_seconds             double     part of the setup: from each Downloading Artifacts to the next event; null
---                                           without such an event, or if a part of the setup is not in view
+--   artifact_seconds             double     part of the setup: sum of the times from each Downloading Artifacts to the
+--                                           next event; null without such an event, or if a part of the setup is not in
+--                                           view
 --   image_seconds                double     part of the setup: from the first image download of the driver to the next
 --                                           event of another type; null without such a download, or if a part of the
 --                                           setup is not in view
@@ -151,8 +152,8 @@ WITH first_event_numbers AS (
          m.started_at, m.started_at_ns,
          CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at END AS received_at,
          CASE WHEN c.begins AND l.is_mixed = 0 THEN m.received_at_ns END AS received_at_ns,
-         -- If the first event is not in view, neither a Received in view nor the setup after it is known to be the
-         -- first.
+         -- If the first event is not in view, a Received in view may follow a restart of the agent. So neither this
+         -- Received nor the setup after it is known to be the first.
          CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at END AS setup_at,
          CASE WHEN l.is_mixed = 0 AND (c.begins OR m.received_at_ns IS NULL) THEN m.setup_at_ns END AS setup_at_ns,
          m.killing_at, m.killing_at_ns,

@@ -29,8 +29,8 @@
 --   last_restart_at_ns  int64      the same in nanoseconds since the epoch
 --   started_at          timestamp  latest start, by the client's clock; not the first one
 --   started_at_ns       int64      the same in nanoseconds since the epoch
---   finished_at         timestamp  first end, by the client's clock, as Nomad serves it. Nomad never clears it, so it
---                                  may precede started_at
+--   finished_at         timestamp  first end, by the client's clock, as Nomad serves it. Nomad never clears this time,
+--                                  so it may precede started_at
 --   finished_at_ns      int64      the same in nanoseconds since the epoch
 --   ended_at            timestamp  finished_at if it is the final end: the task is dead, or its allocation is complete
 --                                  or failed; null otherwise. In a lost or unknown allocation, only a dead task has a
@@ -67,8 +67,8 @@ WITH state_rows AS (
            OVER (PARTITION BY region, alloc_id, task) AS newest_modified_ns
   FROM rows_with_newest_version
 ), rows_marked_newest AS (
-  -- If the times of a document went through a float, its modified_at is rounded. It equals the exact modified_at only
-  -- if both are compared as floats.
+  -- If the times of a document went through a float, the modified_at of a version in the document is rounded. The
+  -- rounded and the exact modified_at of one version are equal only if both are compared as floats.
   SELECT *,
          is_newest_version
            AND (modified_at_ns IS NULL OR CAST(modified_at_ns AS DOUBLE) = CAST(newest_modified_ns AS DOUBLE))

@@ -3,11 +3,11 @@
 -- One row is one event of one task.
 -- The order is: attempt, time, the causal rank of the type (Received, Task Setup, others by name, Started, Restart
 -- Signaled, Killing, Terminated, Killed, Restarting, Not Restarting), ordinal, then the other columns. So the order of
--- rows in task_events has no effect. Attempts are ignored, and time alone orders a task, in two cases: a source without
--- counters left the attempt of an event unknown; or attempts mean nothing, because the task shows a new life or its
--- lives are mixed (see windows). An event whose time went through a float is left out if the same event is stored with
--- its exact time. A kill is under way from a Killing until the next Terminated, Received or Task Setup. Nomad before
--- 1.10.3 may write a Killing after Not Restarting or Killed, which has no meaning (is_void).
+-- rows in task_events has no effect. This order ignores attempts in two cases: a source without counters left the
+-- attempt of an event unknown; or attempts mean nothing, because the task shows a new life or its lives are mixed (see
+-- windows). An event whose time went through a float is left out if the same event is stored with its exact time. A
+-- kill is under way from a Killing until the next Terminated, Received or Task Setup. Nomad before 1.10.3 may write a
+-- Killing after Not Restarting or Killed. Such a Killing has no meaning (is_void).
 -- An event that only logs show (origin `log`, see recovered_events) has the time of its line, and its place follows
 -- from least_attempt and place_ns; a Killing with is_late comes last at its place. Events of allocations that no
 -- listing showed are left out.
@@ -18,10 +18,10 @@
 --   task            string     task name
 --   event_no        int64      number of the event within its task, from 1
 --   attempt         int64      which run of the task it belongs to; null if not known, or if attempts mean nothing
---   run             int64      the same as attempt; if attempts are not all known or mean nothing, 1 plus the number of
+--   run             int64      the same as attempt. If attempts are not all known or mean nothing, 1 plus the number of
 --                              Restarting events and gaps before the event. For an event of a log whose attempt is not
---                              known, least_attempt as a negative number. Always null if lives are mixed, or if is_torn
---                              of recovered_events is true
+--                              known, least_attempt as a negative number, or null if the order ignores attempts. Always
+--                              null if lives are mixed, or if is_torn of recovered_events is true
 --   origin          string     `api`, or `log` if only logs show it
 --   event_at        timestamp  when it happened, by the client's clock. For an event of a log, this is the time of the
 --                              line, truncated to the unit of the log; null when the event has no time
@@ -30,24 +30,26 @@
 --   fails_task      bool       whether it marks the task as failed
 --   exit_code       int64      exit code; null where none applies
 --   signal          int64      number of the signal that ended the process, 0 for none; null where none applies
---   oom_killed      bool       whether the kernel killed it for lack of memory; only on Terminated
+--   oom_killed      bool       whether the kernel killed the task for lack of memory; null for other types than
+--                              Terminated
 --   start_delay_ns  int64      wait before the next start in nanoseconds; null unless the event is a Restarting
 --   message         string     Nomad's message for the event
 --   details         string     the Details map of a Terminated as JSON; null for other types
 --   kill_under_way  bool       whether a kill was under way when it happened
 --   is_void         bool       whether it is a Killing without a meaning
 --   restart_signal  string     reason of the latest Restart Signaled of its run: health, user or change (template,
---                              Vault, identity). Null if the run has no Restart Signaled, if a Terminated came between
---                              that event and this one, or if run is null
---   is_started      bool       whether its run had started: a Started since its last Received or Task Setup; null if
---                              the events before it in its run are lost, or run is null
+--                              Vault, identity). Null if no Restart Signaled precedes the event in its run, if a
+--                              Terminated came between the Restart Signaled and the event, or if run is null
+--   is_started      bool       whether its run had started: a Started came after the last Received, Task Setup or
+--                              Restarting; null if the events before it in its run are lost, or if run is null
 --   is_blind        bool       whether the event that caused it may be lost. True for a Terminated without a
 --                              restart_signal, if no Received, Task Setup, Restarting or Started lies between the last
 --                              gap (or the lost beginning) and the Terminated. True for a Terminated of a log in an
 --                              open gap without a restart_signal, if no Started follows the last Restarting or gap
 --                              before it. True for any event whose run is null
 --   is_asked        bool       whether it is a Restarting without a reason: a user, a template, Vault or an identity
---                              requested it; never for an event of a log, because a log omits `Restart within policy`
+--                              requested it; false for an event of a log, because a log omits the reason `Restart
+--                              within policy`
 
 WITH exact_events AS (
   SELECT *, CAST(CAST(event_at_ns AS DOUBLE) AS BIGINT) AS float_ns

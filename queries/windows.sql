@@ -10,7 +10,7 @@
 --   alloc_id        string     allocation ID, unique within its region
 --   task            string     task name
 --   window_no       int64      number of the window within its task, from 1
---   modify_index    int64      raft index of the version that shows it; null if no source shows it
+--   modify_index    int64      raft index of the version that shows it; null if no source shows the index
 --   modified_at     timestamp  when that version was written, by the server's clock
 --   modified_at_ns  int64      the same in nanoseconds since the epoch
 --   restarts        int64      Nomad's Restarts counter in the same state; null before Nomad 0.6
@@ -31,9 +31,9 @@
 --                              has its first event, too; lines of logs come before the first window, although the
 --                              history of the task begins in it
 --   lives_mixed     bool       whether the lives of its task are mixed; the same in all windows of a task
---   stored_events   int64      stored events from its first to its last (attempt, time). This number differs from
---                              window_events if a clock was changed or the client lost its state; null if the first or
---                              last event has no time
+--   stored_events   int64      number of stored events from the first to the last (attempt, time) of the window. It
+--                              differs from window_events if a clock was changed or the client lost its state; null if
+--                              the first or last event has no time
 --   lost_before     int64      restarts that its counter is the first to include and whose `Restarting` event is in no
 --                              window and no log; null without a counter, or if the counter falls
 
