@@ -1,5 +1,5 @@
-//! Lists the files of `queries/` for `src/query.rs`, each file after the files that it reads. So a new view needs only
-//! a new file.
+//! Lists the files of `queries/` for `src/query.rs`, each file after the files whose views it reads. So a new view
+//! needs only a new file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -30,8 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The names of the views: first the views that read no other view, then those that read only the first ones, and so
-/// on. Within each of these sets, the names are sorted. So views that do not read each other are next to each other.
+/// The names of the views in levels: first the views that read no other view, then those that read only views of the
+/// first level, and so on. Within a level, the names are sorted. So the views of one level, which do not read each
+/// other, are next to each other.
 fn in_order(texts: &BTreeMap<String, String>) -> Result<Vec<&str>, String> {
     let mut waiting: BTreeMap<&str, BTreeSet<&str>> =
         texts.iter().map(|(name, sql)| (name.as_str(), views_read(sql, texts))).collect();
@@ -70,7 +71,7 @@ impl Words {
         Words(code.split(is_end).filter(|word| !word.is_empty()).map(str::to_owned).collect())
     }
 
-    /// The stored tables and views after FROM or JOIN, without the common table expressions of the file.
+    /// The names after FROM or JOIN, except those of the file's own common table expressions: stored tables and views.
     fn reads(&self) -> BTreeSet<String> {
         let own: BTreeSet<&String> =
             self.0.windows(3).filter(|three| three[1] == "AS" && three[2] == "(").map(|three| &three[0]).collect();

@@ -5,9 +5,10 @@
 #   nomad var put nomad/jobs/alloclog-stream AWS_ACCESS_KEY_ID=... AWS_SECRET_ACCESS_KEY=...
 #   nomad job run -var lake=s3://bucket/nomad -var image=registry.example/alloclog:0.1.0 deploy/nomad/alloclog-stream.nomad.hcl
 #
-# The policy is bound to the job. Without ACLs the first command is not needed. The Nomad variable contains the
-# credentials that docs/operations.md lists for the storage. If the machines have credentials themselves, create the
-# variable with any harmless entry, such as AWS_REGION.
+# The first command binds the policy to the job. It is not needed in a cluster without ACLs. The second command stores
+# the credentials for the lake's storage, which docs/operations.md lists, in a Nomad variable. If the machines have
+# credentials themselves, create the variable with any harmless entry, such as AWS_REGION, because the template below
+# waits until the variable exists.
 
 variable "lake" {
   type        = string
@@ -38,8 +39,8 @@ job "alloclog-stream" {
       mode     = "delay"
     }
 
-    # The cache and the spool migrate to the next allocation. The spool has the data that was
-    # received while the store was unreachable.
+    # The cache and the spool migrate to the next allocation. The spool has the data that was received and not yet
+    # committed.
     ephemeral_disk {
       size    = 2000
       sticky  = true
@@ -85,7 +86,7 @@ job "alloclog-stream" {
         memory_max = 1024
       }
 
-      # When stopped, the ingest commits the received data. A kill does not lose data that is in the spool.
+      # When the ingest is stopped, it commits the received data. If it is killed, that data stays in the spool.
       kill_timeout = "30s"
     }
   }

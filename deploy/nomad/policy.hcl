@@ -1,8 +1,8 @@
 # Permissions of alloclog's workload identity: read the allocations of every namespace, and the nodes.
 #
-# With namespace "*" a listing is complete, so that a missing allocation is known to have vanished. If the job may read
-# only some namespaces, name them here instead of "*". alloclog then lists each namespace separately, and each of these
-# listings is complete.
+# With namespace "*" a listing is complete, so an allocation that it lacks is known to have vanished. If the job may
+# read only some namespaces, name them here instead of "*". alloclog then lists each namespace separately, and each of
+# these listings is complete.
 
 namespace "*" {
   capabilities = ["read-job"]
