@@ -155,8 +155,8 @@ pub(super) struct CheckpointWriter {
 impl CheckpointWriter {
     /// Begins a checkpoint.
     pub(super) fn new(now_ms: i64) -> Result<CheckpointWriter> {
-        // The statistics of a file are 4 KB of text, similar to those of other files, so compression saves most of it.
-        // Other Delta writers use Snappy, too.
+        // The statistics of a file are 4 KB of text, similar to those of other files, so compression saves most of this
+        // space. Other Delta writers use Snappy, too.
         let compressed = WriterProperties::builder().set_compression(Compression::SNAPPY);
         let properties = compressed.set_max_row_group_row_count(Some(ROW_GROUP)).build();
         let writer = ArrowWriter::try_new(Vec::new(), Arc::new(checkpoint_schema()), Some(properties))?;

@@ -140,7 +140,7 @@ pub(super) fn corrected(table: Table, format: u32, meta_data: &Value) -> Option<
                 wrong.push(format!("{name} has type {}", field["type"]));
                 *field = ours;
             }
-            // Format 1 lacks a column of the key.
+            // A table of format 1 lacks one column of the key.
             None if format > 1 && keys.contains(&name) => {
                 wrong.push(format!("column {name} is missing"));
                 there.push(ours);
