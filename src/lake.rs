@@ -93,8 +93,8 @@ impl Lake {
     /// Opens a lake to repair it. If `lake.json` is missing or damaged, rebuilds it from the tables, and also returns a
     /// finding that reports the damage. With `is_dry_run`, the rebuilt `lake.json` is not written.
     ///
-    /// If batches were lost together with `lake.json`, only a check rebuilds them. Until then, an ingest refuses the
-    /// lake.
+    /// If batches were lost together with `lake.json`, only a check with repairs rebuilds the batches. Until then, an
+    /// ingest refuses the lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.

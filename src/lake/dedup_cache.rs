@@ -339,7 +339,7 @@ impl DedupCache {
         let presence = zstd::encode_all(serde_json::to_vec(&self.presence)?.as_slice(), 1)?;
         bytes.extend_from_slice(&presence);
         bytes.extend_from_slice(&(presence.len() as u64).to_le_bytes());
-        // A flipped bit in an identity would make a known row look new.
+        // Without a checksum, a flipped bit in an identity would make a known row look new.
         let checksum = xxh3_128(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         Ok(bytes)

@@ -1,8 +1,8 @@
 //! Remasking: rewrites files with free texts that the current rules mask and older rules did not.
 //!
 //! The old files stay until a vacuum. The logs and batches of format 1 also hold texts: the minimum and maximum of each
-//! column of a file. Remasking rewrites the batches. It writes a checkpoint of each log, so that the old versions of
-//! the log can be removed later, and these texts with them.
+//! column of a file. Remasking rewrites the batches. It writes a checkpoint of each table that it changes, so that the
+//! old versions of the table's log can be removed later, and these texts with them.
 
 use std::collections::{BTreeMap, HashSet};
 

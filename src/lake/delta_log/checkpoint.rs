@@ -56,8 +56,9 @@ pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<
     Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
 }
 
-/// The state from which the log is read on: the state of the last checkpoint. If this checkpoint is lost, returns the
-/// state of an earlier checkpoint, or the empty state before version 0. Passes the files of the state to `files`.
+/// The state to which the later versions of the log are applied: the state of the last checkpoint. If this checkpoint
+/// is lost, returns the state of an earlier checkpoint, or the empty state before version 0. Passes the files of the
+/// state to `files`.
 pub(super) fn base(
     storage: &Storage,
     table: Table,
