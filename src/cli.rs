@@ -85,8 +85,8 @@ pub fn main() -> ExitCode {
         Err(help) => print_help(&help),
     };
     let exit = result.unwrap_or_else(|error| {
-        // After a signal, the handler removes the temporary files, and then the command fails. Wait here until the
-        // handler ends the program.
+        // After a signal, the handler removes the temporary files, which may be the cause of this error. In this case,
+        // wait here until the handler ends the program.
         signals::with_cleanup_lock(|_| ());
         if broken_pipe::is_reader_closed(&error) {
             return Exit::Done;

@@ -20,7 +20,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// The result of a fallible function.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What a caller can do about an error.
+/// The kind of an error, which tells a caller how to react.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -29,7 +29,7 @@ pub enum Kind {
     /// A query or a condition is not supported, or one of its values cannot be computed; see [`Error::refused`].
     Refused,
     /// An object was read completely and is invalid, or it certainly does not exist although other objects refer to it.
-    /// Errors of another kind leave the content of a lake unknown.
+    /// An error of any other kind does not prove that a lake is damaged.
     Damaged,
     /// The lake, file or object that was named does not exist.
     NotFound,

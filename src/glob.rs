@@ -16,7 +16,7 @@ impl Glob {
     /// Compiles a glob.
     ///
     /// # Errors
-    /// When the text is not a glob. The message is a clause that names the problem.
+    /// When the text is not a glob. The message is a predicate without a subject, such as `ends with a backslash`.
     pub fn new(text: &str) -> Result<Glob, Usage> {
         let pattern = format!(r"(?s)\A(?:{})\z", translated(text)?);
         Regex::new(&pattern).map(Glob).map_err(|_| "is too large".into())

@@ -1,11 +1,11 @@
 //! The lake: one Delta table per stored table. Ingests append new rows, each row exactly once.
 //!
-//! A Delta transaction is atomic for one table, but an ingest writes several. So an ingest first writes its files under
-//! unique names. Then it creates *batch N* with create-if-absent. A batch is a small JSON document that lists the new
-//! files of every table, and its creation is the commit. Then the writer applies the batches in order, to the ledger
-//! last, with one Delta transaction per table and batch. If the writer was killed, the next writer does this. The
-//! transaction records the batch number, so no batch is applied twice. An ingest killed at any point has either
-//! committed or left only unreferenced files. No lock is needed. See `docs/design.md`.
+//! A Delta transaction is atomic for one table, but an ingest writes several tables. So an ingest first writes its
+//! files under unique names. Then it creates *batch N* with create-if-absent. A batch is a small JSON document that
+//! lists the new files of every table, and its creation is the commit. Then the writer applies the batches in order,
+//! with one Delta transaction per table and batch. Each batch is applied to the ledger last. If the writer was killed,
+//! the next writer applies its batch. The transaction records the batch number, so no batch is applied twice. An ingest
+//! killed at any point has either committed or left only unreferenced files. No lock is needed. See `docs/design.md`.
 
 mod batch;
 mod cache;
@@ -91,10 +91,10 @@ impl Lake {
     }
 
     /// Opens a lake to repair it. If `lake.json` is missing or damaged, rebuilds it from the tables, and also returns a
-    /// finding that says so. With `is_dry_run`, the rebuilt `lake.json` is not written.
+    /// finding that reports the damage. With `is_dry_run`, the rebuilt `lake.json` is not written.
     ///
-    /// If batches were lost together with `lake.json`, only a check rebuilds them. Until then, an ingest refuses the
-    /// lake.
+    /// If batches were lost together with `lake.json`, only a check with repairs rebuilds the batches. Until then, an
+    /// ingest refuses the lake.
     ///
     /// # Errors
     /// As [`Lake::open`], and when the lake cannot be written.
@@ -255,7 +255,7 @@ impl Lake {
         Ok(number)
     }
 
-    /// Applies a batch to a table, unless the table already has it. A batch with an upgrade also upgrades the table.
+    /// Applies a batch to a table, unless the table already has it. A batch that upgrades the lake upgrades the table.
     fn enter(&self, table: Table, number: u64, batch: &Batch, heads: &mut TableHeads) -> Result<()> {
         if !batch.commits_to(table) {
             return Ok(());
@@ -321,8 +321,8 @@ impl Lake {
         Ok(self.about.format < format::since(table) && !delta_log::exists(&self.storage, table)?)
     }
 
-    /// The files of every table, including the files that pending batches add. So all tables have the rows of the same
-    /// batches, even while other writers commit. Replacements of pending batches are not applied.
+    /// The files of every table, including the files that pending batches add. So the files of all tables are those of
+    /// the same batches, even while other writers commit. Replacements of pending batches are not applied.
     ///
     /// # Errors
     /// When the lake cannot be read.
@@ -387,7 +387,7 @@ pub fn unique() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// A unique UUID, as Delta writes it.
+/// A random UUID in the notation that Delta uses.
 fn unique_uuid() -> String {
     uuid::Uuid::new_v4().to_string()
 }

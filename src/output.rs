@@ -65,7 +65,7 @@ pub struct Output {
     target: PathBuf,
     force: bool,
     temporary: TempDir,
-    /// The locked temporary directory, so that other exports do not remove it.
+    /// The lock of the temporary directory, which keeps other exports from removing the directory.
     _lock: File,
 }
 
@@ -303,8 +303,8 @@ fn parent(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Checks that `target` may be replaced. It may be replaced if it does not exist, if it is an empty directory or, with
-/// `--force`, if it is an earlier export. Error messages use `name`, the path given by the user.
+/// Checks that `target` may be replaced. It may be replaced if it does not exist, if it is an empty directory, or if it
+/// is an earlier export and `--force` is given. Error messages use `name`, the path given by the user.
 fn may_replace(target: &Path, name: &Path, force: bool) -> Result<()> {
     let shown = name.display();
     if target.is_symlink() {

@@ -55,8 +55,8 @@ pub struct Pipeline {
     /// The region whose rows are read from a lake; `None` for all regions.
     pub lake_region: Option<String>,
     /// Length of the period that ends at a lake's newest observation, in nanoseconds; `None` for all time. Only
-    /// allocations that were seen in this period are read from the lake. If the start of `period` is earlier, it also
-    /// starts this period.
+    /// allocations that were seen in this period are read from the lake. If `period` starts earlier, the lake is read
+    /// from that start on.
     pub lake_span: Option<i64>,
     /// With `lake_span`, a start that is used instead of the start of `period` when a lake is read; `None` to use the
     /// start of `period`.
@@ -193,8 +193,8 @@ impl Pipeline {
 
     fn work(&self) -> Result<Work, Error> {
         let mut views = plan::needed(&self.views, &self.by);
-        // Keep two views. The summary prints the number of lost restarts (`coverage`), and a report shows the events of
-        // allocations that no listing shows (`recovered_events`).
+        // Keep these two views if they are computed. The summary prints the number of lost restarts (`coverage`), and a
+        // report shows the events of allocations that no listing shows (`recovered_events`).
         let is_kept = |plan: &&mut Plan| ["coverage", "recovered_events"].contains(&plan.view.name);
         views.iter_mut().filter(is_kept).for_each(Plan::want);
         let mut tables = plan::tables(&views);

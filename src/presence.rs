@@ -4,8 +4,8 @@
 //! of an allocation's last sighting, every full listing shows the allocation unless a row says otherwise. A row of
 //! `absences` says that one listing and the later listings of the hour lack the allocation. An exact row of `sightings`
 //! says that the allocation is shown again. So the rows determine the exact last sighting, and [`Presence`] can be
-//! rebuilt from them. Earlier hours need no rows. Full listings of a later hour need no rows, either: if the allocation
-//! has no sighting in that hour, they lack the allocation.
+//! rebuilt from them. Hours before the last sighting need no rows. Full listings of a later hour need no rows, either:
+//! if the allocation has no sighting in that hour, they lack the allocation.
 
 mod hour_update;
 mod rows;
@@ -155,7 +155,7 @@ enum LastSighting {
 /// The documents of one hour that could show the allocations of one namespace.
 #[derive(Debug, Default)]
 struct Hour {
-    /// Full listings that record absences, in order.
+    /// The time and the index of each full listing that records absences, in order.
     full: Vec<(i64, Option<i64>)>,
     /// The time of the last document that may be incomplete.
     last_unknown: Option<i64>,
@@ -244,7 +244,8 @@ impl Region {
     }
 }
 
-/// The documents of each hour that could show a namespace, before and after new documents were added.
+/// The documents of each hour that could show the allocations of a namespace, before and after new documents were
+/// added.
 struct HoursByNamespace<'d> {
     before: &'d BTreeSet<Document>,
     after: &'d BTreeSet<Document>,
@@ -280,7 +281,7 @@ pub fn rows_at_the_end(shown: &ShownAllocations) -> Vec<Fact> {
 }
 
 impl Presence {
-    /// Adds the allocations that documents of a region show, and returns the rows that record it.
+    /// Adds the allocations that documents of a region show, and returns the rows that record which they show or lack.
     pub fn add(&mut self, region: &str, shown: &ShownAllocations) -> Vec<Fact> {
         let region = self.regions.entry(region.into()).or_default();
         let before = region.documents.clone();
@@ -308,13 +309,13 @@ impl Presence {
         facts
     }
 
-    /// The hours of these documents and sightings whose rows are not known, in nanoseconds since the epoch.
+    /// Those hours of these documents and stream versions whose rows are not known, in nanoseconds since the epoch.
     pub fn unknown_hours(&self, shown: &ShownAllocations) -> BTreeSet<i64> {
         shown.hours().into_iter().filter(|hour| !self.hours.contains_key(hour)).collect()
     }
 
-    /// Records that all rows of the hours of these documents are known, and that the hours are needed at `now`, in
-    /// hours since the epoch.
+    /// Records that all rows of the hours of these documents and stream versions are known, and that the hours are
+    /// needed at `now`, in hours since the epoch.
     pub fn mark_needed(&mut self, shown: &ShownAllocations, now: u32) {
         self.hours.extend(shown.hours().into_iter().map(|hour| (hour, now)));
     }

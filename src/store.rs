@@ -138,7 +138,7 @@ impl OpenTable {
     }
 }
 
-/// One encoder thread: takes row groups until there are none left.
+/// One encoder thread: encodes row groups until the channel is closed.
 fn encode(receive: &Mutex<Receiver<Job>>, failed: &AtomicBool) -> Result<()> {
     loop {
         let job = match receive.lock().map(|receive| receive.recv()) {

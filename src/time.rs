@@ -49,7 +49,8 @@ pub fn check_range(ns: i64) -> Result<i64, NotATime> {
     if ns < END { Ok(ns) } else { Err(NotATime::Range) }
 }
 
-/// Parses RFC 3339 to nanoseconds since the epoch; `None` for times up to 1970, which Nomad writes for "never".
+/// Parses RFC 3339 to nanoseconds since the epoch; `None` for the epoch and earlier times, which Nomad writes for
+/// "never".
 ///
 /// # Errors
 /// When the text is not RFC 3339, or the time is after the year 2261.
@@ -265,8 +266,8 @@ impl fmt::Display for When {
 }
 
 /// Returns true if a number of nanoseconds equals the shortest decimal form of its nearest float64. Every time that
-/// passed through a float64 has this property. Adjacent floats of this size differ by 256, so the shortest form ends in
-/// two zeros.
+/// passed through a float64 has this property. From 2007 to 2042, adjacent floats differ by 256, so the shortest form
+/// ends in two zeros.
 #[inline]
 pub fn looks_like_float(ns: i64) -> bool {
     ns % 100 == 0 && (ns as f64).to_string().parse() == Ok(ns)

@@ -269,8 +269,8 @@ impl StatisticsArgs {
         Period { since: self.since, until: self.until }
     }
 
-    /// The arguments that read the same input again. The word SOURCE replaces stdin, which cannot be read again.
-    /// SOURCE, or URL after `--address`, replaces an address that may contain a password.
+    /// The arguments that read the same input again. The word SOURCE replaces stdin, which cannot be read again. It
+    /// also replaces an address that may contain a password; after `--address`, the word URL replaces such an address.
     pub fn again(&self) -> Again {
         let source = &self.source;
         let filters = [

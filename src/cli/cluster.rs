@@ -121,8 +121,8 @@ impl Args {
         Ok(Cluster { client: Client::new(&connection, stop)?, ask, watching: None })
     }
 
-    /// What to list. `namespace` and `prefix` come from the flags. Without `namespace`, the listing is of the namespace
-    /// in NOMAD_NAMESPACE, or of all.
+    /// What to list. `namespace` and `prefix` come from the flags. Without `namespace`, the namespace in
+    /// NOMAD_NAMESPACE is listed or, if that is not set, all namespaces.
     pub fn ask(&self, namespace: Option<&str>, prefix: &str) -> Ask {
         Ask {
             namespace: namespace

@@ -8,7 +8,7 @@ use crate::report::NARROWEST;
 /// Line width where stdout is not a terminal, unless COLUMNS is set.
 const WIDTH: usize = 100;
 
-/// Maximum line width, because in wider tables a reader loses the row.
+/// Maximum line width. In wider tables, a person loses track of the row.
 const WIDEST: usize = 240;
 
 /// When to use colours.
@@ -32,7 +32,7 @@ impl Color {
     }
 }
 
-/// The line width of a text: the width of the terminal, else COLUMNS, else 100, clamped to the limits.
+/// The line width of a text: the width of the terminal, else COLUMNS, else 100, clamped to `NARROWEST` and `WIDEST`.
 pub fn width(is_terminal: bool) -> usize {
     let columns = if is_terminal {
         Some(usize::from(Term::stdout().size().1))

@@ -342,7 +342,7 @@ fn documents(
     }
 }
 
-/// Fetches single allocations one by one, as one document.
+/// Fetches allocations one by one, and returns all of them as one document.
 fn full_reads(args: &Args, client: &Client, console: &Console) -> anyhow::Result<(Vec<Fetched>, Exit)> {
     let mut text = Vec::new();
     let mut exit = Exit::Done;

@@ -71,7 +71,7 @@ pub fn boxed(error: anyhow::Error) -> BoxError {
 }
 
 impl Gathered {
-    /// Warns if nothing is selected; fails if there are conditions.
+    /// If nothing is selected, warns or, if there are conditions, fails.
     ///
     /// # Errors
     /// When nothing is selected and there are conditions, because an empty result would pass every condition.

@@ -272,7 +272,7 @@ fn verdict(lake: &Lake, report: &CheckReport) -> String {
 }
 
 impl Common {
-    /// Opens the lake. With `writes`, upgrades an older format first.
+    /// Opens the lake. With `writes`, opens it for writing, which upgrades an older format.
     fn open(&self, writes: bool) -> anyhow::Result<(Lake, Console)> {
         let lake = if writes { Lake::open_to_write(&self.lake) } else { Lake::open(&self.lake) };
         Ok((lake?, Console::new(Verbosity::from_flags(self.quiet, false), &[])))

@@ -24,7 +24,7 @@ use crate::store::Store;
 /// Name of the result in the store. No table or view has this name.
 const ANSWER: &str = "answer";
 
-/// Name of the rows and columns of the result that are shown, in the store.
+/// Name in the store of the part of the result that is shown.
 const SHOWN: &str = "shown";
 
 const EXAMPLES: &str = "\
@@ -169,7 +169,7 @@ impl Form {
 }
 
 impl Args {
-    /// Selects the columns to show of a result that has the columns `columns`.
+    /// Selects which columns of a result to show. `columns` are all of its columns.
     fn form(&self, is_terminal: bool, columns: &[&str]) -> anyhow::Result<Form> {
         let screen = (is_terminal && self.format == Format::Table).then(|| color::width(true));
         if !self.columns.is_empty() {

@@ -81,7 +81,7 @@ pub fn json(result: &impl Serialize, is_for_terminal: bool) -> anyhow::Result<St
     Ok(if is_for_terminal { render::json::escaped(&text) } else { text })
 }
 
-/// The target of a result, and the temporary directory of its store. Both are removed on interruption.
+/// The target of a result, and a temporary directory with its store. The directory is removed on interruption.
 #[derive(Debug)]
 pub enum ResultTarget {
     /// Stdout, computed in a temporary directory.

@@ -1,8 +1,8 @@
 //! The terminal as one screen that is redrawn, for `report --watch`.
 //!
-//! It uses the alternate screen, so that the scrollback does not grow, and shows the top of the text. Its first line
-//! says how old the text is. The terminal is restored on every way out: at the end, on an error, and by a signal.
-//! Messages are printed when the terminal is restored; until then, the first line shows the newest message.
+//! It uses the alternate screen, so that the scrollback does not grow, and shows the top of the text. The first line of
+//! the screen says how old the text is. The terminal is restored on every way out: at the end, on an error, and by a
+//! signal. Messages are printed when the terminal is restored; until then, the first line shows the newest message.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stderr, stdout};

@@ -16,7 +16,7 @@ pub(super) fn batch_name(number: u64) -> String {
 }
 
 /// The new files of one ingest, or the record of a compaction, a repair, a vacuum or an upgrade. A batch is never
-/// removed. Only remasking rewrites it, and only a repair replaces it, if it is damaged.
+/// removed. Only two commands change it: remasking may rewrite it, and a repair replaces it if it is lost or damaged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Unique ID; distinguishes the batches of two writers that tried to take the same number.
@@ -28,7 +28,7 @@ pub struct Batch {
     /// The new files of each table, by table name.
     #[serde(default)]
     pub tables: BTreeMap<String, Vec<Add>>,
-    /// Unreferenced objects that a vacuum found and may remove from now on.
+    /// Unreferenced objects that a vacuum found. It may remove them once this batch exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
     /// True if rows were removed from the tables. A cache from before this batch may then contain rows that the lake
@@ -46,8 +46,8 @@ pub struct Batch {
     /// in the batch that upgrades a lake of format 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
-    /// By table name, the number of the last batch that commits to the table. This batch counts, too. A table without
-    /// an entry had no commit since the upgrade to format 2.
+    /// By table name, the number of the last batch that commits to the table, this batch included. A table without an
+    /// entry has had no commit since the upgrade to format 2.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reached: BTreeMap<String, u64>,
     /// Set in a batch that a repair wrote in place of a lost batch.
@@ -102,14 +102,14 @@ impl Batch {
         self.reached.extend(commits.into_iter().map(|table| (table.name().to_owned(), number)));
     }
 
-    /// Returns true if the batch records the hash of `last`, the batch before it. The hash chain starts at the first
-    /// upgrade, because remasking may rewrite older batches.
+    /// Returns true if the batch records the hash of `last`, the batch before it. In a lake that began with format 1,
+    /// the hash chain starts at the first upgrade, because remasking may rewrite the batches before the upgrade.
     pub fn is_chained(&self, last: &Batch) -> bool {
         self.upgrades_to.is_none() || last.before.is_some() || last.upgrades_to.is_some()
     }
 
-    /// The hash of this batch, which the next batch records as `before`; `bytes` are the content of this batch's
-    /// object.
+    /// The hash of this batch, which the next batch records as `before`. For a rebuilt batch, this is the hash of the
+    /// lost batch. `bytes` are the content of this batch's object.
     pub(super) fn hash(&self, bytes: &[u8]) -> String {
         let lost = self.rebuilt.as_ref().and_then(|rebuilt| rebuilt.hash.clone());
         lost.unwrap_or_else(|| data_files::hash(bytes))

@@ -32,8 +32,8 @@ const COPIES_BELOW: &str = "_alloclog/seen";
 pub(super) const NOTHING_COMMITTED: &str = "nothing was committed";
 
 /// Creates a directory for the rows of a run: next to the cache file if `local` names one, else in the system's
-/// temporary directory. The directory is removed when the returned value is dropped. Leftovers of killed runs are
-/// removed now.
+/// temporary directory. The directory is removed when the returned value is dropped. Also removes the directories that
+/// killed runs left behind.
 ///
 /// # Errors
 /// When it cannot be created.
@@ -74,8 +74,8 @@ fn find_cache(lake: &Lake, local: Option<&Path>) -> Result<DedupCache> {
     rebuild(lake)
 }
 
-/// Parses a cache file, and updates the cache from the lake. `None` if the last batch of the cache is not in this lake,
-/// or a later batch cannot be read.
+/// Parses a cache file, and updates the cache from the lake. Returns `None` if the file is not a cache of this version,
+/// if the last batch of the cache is not in this lake, or if the cache cannot be updated.
 fn parse_cache(lake: &Lake, bytes: Vec<u8>) -> Option<DedupCache> {
     let mut cache = DedupCache::from_bytes(bytes).ok()?;
     let is_ours = match cache.header.batch {
@@ -92,7 +92,7 @@ fn parse_cache(lake: &Lake, bytes: Vec<u8>) -> Option<DedupCache> {
     (is_ours && catch_up(lake, &mut cache).is_ok()).then_some(cache)
 }
 
-/// Builds a cache from the rows of the last days.
+/// Builds a cache from the newest rows of each table, see [`dedup_cache::remembered_hours`].
 fn rebuild(lake: &Lake) -> Result<DedupCache> {
     let mut heads = BTreeMap::new();
     let last = lake.finish(&mut heads)?;
@@ -174,8 +174,8 @@ pub(super) fn catch_up(lake: &Lake, cache: &mut DedupCache) -> Result<()> {
     Ok(())
 }
 
-/// Searches the tables for the rows that the cache does not cover, and adds those that it finds to the cache. `rows`
-/// returns the identity and the time of each row of a table.
+/// Looks up new rows of a run that the cache does not cover, and adds to the cache the rows that the lake has. `rows`
+/// returns the identity and the time of each new row of a table.
 pub(super) fn look_up_uncovered<R>(lake: &Lake, cache: &mut DedupCache, rows: impl Fn(Table) -> R) -> Result<()>
 where
     R: Iterator<Item = (u128, Option<i64>)>,
@@ -211,7 +211,7 @@ where
     Ok(())
 }
 
-/// Reads from the lake when allocations were last shown. Reads only the hours of the run that the cache lacks.
+/// Reads from the lake when allocations were last shown. Reads only those hours of the run that the cache lacks.
 pub(super) fn load_presence(lake: &Lake, cache: &mut DedupCache, shown: &ShownAllocations) -> Result<()> {
     let hours = cache.presence.unknown_hours(shown);
     if !hours.is_empty() {

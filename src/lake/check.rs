@@ -100,12 +100,12 @@ fn read(lake: &Lake, table: Table, add: &Add) -> Result<FileState> {
     Ok(FileState::Lost(lost, hash))
 }
 
-/// Checks all files of a table, in parts, which limits the memory.
+/// Checks all files of a table, one part of them at a time to limit the memory.
 fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mut CheckReport) -> Result<Bad> {
     let mut bad = Bad::default();
     let mut unverified = 0;
-    // If the table has few files, their entries are held in memory. Otherwise the entries of one part at a time are
-    // read again.
+    // If the table has few files, their entries are held in memory. Otherwise the log is read again for the entries of
+    // each part.
     let (mut ranges, mut few) = (HashMap::new(), Some(HashMap::new()));
     each_file(lake, table, differences, &mut |change| {
         match (change.path().map(path_key), change) {
@@ -134,7 +134,7 @@ fn check_files(lake: &Lake, table: Table, differences: &Differences, report: &mu
         for group in some {
             let mut group: Vec<Add> = group.into_iter().filter_map(|key| adds.remove(&key)).collect();
             // Check the files of other programs last. So if such a file and a file of this program have the same row,
-            // the row of the other program counts as the duplicate, which a repair removes.
+            // the row in the other program's file counts as the duplicate, which a repair removes.
             group.sort_by(|a, b| (a.hash().is_none(), &a.path).cmp(&(b.hash().is_none(), &b.path)));
             unverified += check_group(lake, table, &group, &mut bad)?;
         }
@@ -233,10 +233,10 @@ impl Range {
     }
 }
 
-/// Groups files such that no two groups can have a row in common. A row's identity includes its day and its time. So
-/// files of different days (in a table that is partitioned by day) are in different groups, and so are files of one day
-/// whose times do not overlap. If the times of a file are unknown, all files of its day are one group. A file is given
-/// by its [`path_key`].
+/// Groups files such that no two groups can have a row in common. In most tables, a row's identity includes its time,
+/// which also determines its day. So files of different days (in a table that is partitioned by day) are in different
+/// groups, and so are files of one day whose times do not overlap. If the times of a file are unknown, all files of its
+/// day are one group. A file is given by its [`path_key`].
 fn disjoint_groups(ranges: HashMap<u64, Range>) -> Vec<Vec<u64>> {
     let mut days: BTreeMap<Option<i32>, Vec<(Times, u64)>> = BTreeMap::new();
     ranges.into_iter().for_each(|(key, range)| days.entry(range.day).or_default().push((range.times, key)));

@@ -20,13 +20,13 @@ const DECODED: u64 = 64 << 20;
 /// A partition with fewer small files than this is not merged, because repeated merges would cost more than the small
 /// files do.
 const FEW: usize = 8;
-/// A day that ended this many days ago hardly gets new rows, so its last few files are merged too.
+/// A day that ended this many days ago hardly gets new rows, so even a few small files of such a day are merged.
 const SETTLED_DAYS: i64 = 3;
 /// Merged files are committed as a batch at least this often, so that a kill loses little work.
 const PUT_AFTER_MS: i64 = 10 * 60_000;
 /// A batch replaces at most about this many files. Each file takes 2 KB of memory while the batch is applied.
 const REPLACED: usize = 10_000;
-/// A batch adds at most about this many files, whose entries have full statistics.
+/// A batch adds at most about this many files. Their entries take more memory, because they have full statistics.
 const ADDED: usize = 1_000;
 /// How many small record batches are concatenated at a time. A record batch of one row takes 7 KB, mostly for its
 /// columns.
@@ -41,7 +41,7 @@ pub struct Compacted {
     pub merged: usize,
     /// Files created.
     pub into: usize,
-    /// Groups skipped because another writer merged them meanwhile.
+    /// Groups skipped because another writer merged one of their files meanwhile.
     pub given_up: usize,
     /// Delta log files removed because a checkpoint covers them.
     pub log_files: usize,

@@ -24,7 +24,7 @@ use crate::store::parquet::{ensure_nonempty_buffer, properties};
 use crate::tables::{Table, is_free_text};
 use crate::time;
 
-/// A file is closed at about this size.
+/// A file is closed at about this size, in bytes.
 const FILE_BYTES: usize = 128 << 20;
 
 /// A file is also closed at this many rows, because a reader holds all rows of a file in memory, and many rows may fit
@@ -220,12 +220,13 @@ fn stats(schema: &Schema, metadata: &ParquetMetaData) -> Value {
     }))
 }
 
-/// Replaces the bounds of free texts by trivial ones, because the log and the batches outlive a file whose texts are
-/// remasked. Without any bounds, delta-rs (1.6) would skip the file for every text filter.
+/// Replaces the bounds of free texts by trivial ones. Remasking replaces a file, but the log and the batches keep its
+/// bounds, which would still contain its texts. Without any bounds, delta-rs (1.6) would skip the file for every text
+/// filter.
 pub(super) fn without_texts(mut stats: Value) -> Value {
     for (bounds, bound) in [("minValues", ""), ("maxValues", GREATEST_TEXT)] {
         if let Some(values) = stats.get_mut(bounds).and_then(Value::as_object_mut) {
-            // Drop the bound of a column if it is greater than the new one, which would then not be a valid bound. Only
+            // If a bound is greater than the new one, the new one is not valid, so drop the bound of this column. Only
             // a text that begins with the greatest character can be greater.
             values.retain(|column, value| !is_free_text(column) || value.as_str() <= Some(GREATEST_TEXT));
             values.iter_mut().filter(|(column, _)| is_free_text(column)).for_each(|(_, value)| *value = json!(bound));
@@ -311,7 +312,7 @@ pub fn null_count(add: &Add, column: &str) -> Option<u64> {
 
 /// How many rows a file has; `None` if unknown.
 pub fn row_count(add: &Add) -> Option<u64> {
-    /// Parses this field only, which is ten times faster.
+    /// Parses this field only, which is ten times faster than parsing all statistics.
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Rows {

@@ -3,8 +3,8 @@
 //! It is a cache of the tables, kept on the ingesting machine and copied into the lake. It keeps a horizon per table.
 //! Every row newer than the horizon is in the cache. Older rows are in the cache if recent ingests saw them. A row that
 //! is neither cached nor newer than the horizon must be looked up in the tables. A lost, damaged or outdated cache is
-//! rebuilt from the tables. For task states it also holds the Restarts counter of each task, and for allocation
-//! versions the regions of each allocation.
+//! rebuilt from the tables. The cache also holds the Restarts counter of each task, from the task states, and the
+//! regions of each allocation, from the allocation versions.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -70,7 +70,8 @@ impl Hasher for IdentityHasher {
     fn write(&mut self, _: &[u8]) {}
 }
 
-/// The position of the cache in the lake's history, and its last copy.
+/// The metadata of the cache: its position in the lake's history, its last copy, its horizons, and the known regions
+/// and input files.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheHeader {
     format: u32,
@@ -79,7 +80,7 @@ pub struct CacheHeader {
     /// The ID of that batch. It is needed because a lake that was restored to an earlier state may give the number to
     /// another batch.
     pub batch_id: String,
-    /// The head of each table, by name.
+    /// The head of each table's log when it was last read, by table name.
     pub heads: BTreeMap<String, TableHead>,
     /// When the cache was last copied into the lake, in hours since the epoch.
     pub copied_hour: u32,
@@ -338,7 +339,7 @@ impl DedupCache {
         let presence = zstd::encode_all(serde_json::to_vec(&self.presence)?.as_slice(), 1)?;
         bytes.extend_from_slice(&presence);
         bytes.extend_from_slice(&(presence.len() as u64).to_le_bytes());
-        // A flipped bit in an identity would make a known row look new.
+        // Without a checksum, a flipped bit in an identity would make a known row look new.
         let checksum = xxh3_128(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
         Ok(bytes)

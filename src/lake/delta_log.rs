@@ -163,7 +163,7 @@ pub fn read(storage: &Storage, table: Table, files: &mut dyn FnMut(FileChange)) 
     read_from(storage, table, last_checkpoint(storage, table)?, None, files)
 }
 
-/// As [`read`], from a checkpoint and up to a version.
+/// As [`read`], but starts at the checkpoint `last`, and ends at the version `until`.
 fn read_from(
     storage: &Storage,
     table: Table,

@@ -8,7 +8,7 @@ use crate::tables::Table;
 /// The repairs that a check may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
-    /// Nothing.
+    /// No repair.
     Nothing,
     /// Damage that can be repaired without losing a row.
     WithoutLoss,

@@ -17,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 
 /// The object of a batch that upgrades a lake: a wrapped batch.
 ///
-/// Programs from format 2 on refuse it by `needs_format`. A program of format 1 reads it as a batch whose
-/// `written_ms` is a text instead of a number. The error of that program quotes the text.
+/// A program of format 2 or later refuses it if `needs_format` is newer than the program's format. A program of format
+/// 1 reads it as a batch whose `written_ms` is a text instead of a number. The error of that program quotes the text.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Upgrade {
     /// The format of the lake from this batch on.
@@ -107,7 +107,7 @@ impl Lake {
         Ok(last)
     }
 
-    /// Adds missing columns of this program to the tables, so that other engines see them.
+    /// Adds to the tables the columns of this program that they lack, so that other engines see these columns.
     ///
     /// # Errors
     /// When the lake cannot be read or written.

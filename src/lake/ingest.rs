@@ -1,4 +1,4 @@
-//! One ingest: commits the rows of the sources that the lake does not have, as one batch.
+//! One ingest: commits, as one batch, those rows of the sources that the lake lacks.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::time;
 pub use super::cache::{load_cache, save_cache, scratch};
 pub use super::staged::{Ledger, NewRows, StagedRows};
 
-/// Upper limit of document numbers in a batch. The `snapshot_id` of a document is the batch number times this limit,
-/// plus the document number.
+/// The document numbers in a batch are below this limit. The `snapshot_id` of a document is the batch number times this
+/// limit, plus the document number.
 pub const DOCUMENTS: i64 = 1_000_000;
 /// Ledger rows written at a time.
 const LEDGER_ROWS: usize = 8 << 10;
@@ -133,8 +133,8 @@ impl WrittenRows {
     }
 }
 
-/// Writes the rows that the lake lacks as files of batch `number`. The rows are those of the run, and the rows that
-/// record presence (`facts`).
+/// Takes the rows of the run, and the rows that record presence (`facts`). Writes those of them that the lake lacks to
+/// files of batch `number`.
 fn write(lake: &Lake, cache: &mut DedupCache, staged: &StagedRows, facts: &[Rows], number: u64) -> Result<Written> {
     let now = dedup_cache::this_hour();
     let mut written = Written {

@@ -20,8 +20,8 @@ pub enum Detail {
     /// Everything that is needed to read the file. Of the statistics, only the number of rows. Takes half a kilobyte
     /// per file.
     Bare,
-    /// Only the statistics that are needed to compare the log with the batches. Takes 1.4 KB per file instead of up to
-    /// 8 KB.
+    /// The entry with only those statistics that are needed to compare the log with the batches. Takes 1.4 KB per file
+    /// instead of up to 8 KB.
     Lean,
     /// The complete entry, which a repair writes to a log.
     Full,

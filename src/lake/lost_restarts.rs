@@ -28,7 +28,7 @@ struct Task {
     counter: Option<u32>,
     /// Number of `Restarting` events.
     events: u32,
-    /// True if an event's time is rounded, so that the lake may have the event under its exact time.
+    /// True if the time of an event is rounded. The lake may then already have the event with its exact time.
     is_rounded: bool,
 }
 

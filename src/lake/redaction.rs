@@ -1,9 +1,9 @@
 //! Decides which names a lake has: the names of the cluster, or pseudonyms made with one key.
 //!
-//! A lake with both would have every allocation twice. The first ingest with allocations decides which names the lake
-//! has. It creates an object that records its kind of names, unless the object exists. If a lake has allocations but not
-//! this object, it is older than the first version of alloclog that wrote the object. Such a lake has the names of the
-//! cluster.
+//! A lake with both kinds of names would have every allocation twice. The first ingest with allocations decides which
+//! kind the lake has. The ingest creates an object that records its kind of names, unless the object exists. If a lake
+//! has allocations but not this object, it is older than the first version of alloclog that wrote the object. Such a
+//! lake has the names of the cluster.
 
 use std::num::NonZeroU64;
 

@@ -1,8 +1,8 @@
 //! Remasking: rewrites files with free texts that the current rules mask and older rules did not.
 //!
 //! The old files stay until a vacuum. The logs and batches of format 1 also hold texts: the minimum and maximum of each
-//! column of a file. A log loses these texts when its old versions are removed, which the checkpoint written here makes
-//! possible. The batches are rewritten.
+//! column of a file. Remasking rewrites the batches. It writes a checkpoint of each table that it changes, so that the
+//! old versions of the table's log can be removed later, and these texts with them.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -28,9 +28,9 @@ pub struct Remasked {
     pub batches: usize,
 }
 
-/// Rewrites every file with a text that the current rules mask differently. Row identities do not change, so ingests
-/// are unaffected. Safe to run beside ingests and compactions. If another writer replaced a file, the file is skipped,
-/// and its replacement is examined.
+/// Rewrites every file with a text that the current rules would mask differently. Row identities do not change, so
+/// ingests are unaffected. Safe to run beside ingests and compactions. If another writer replaced a file, the file is
+/// skipped, and its replacement is examined.
 ///
 /// # Errors
 /// When the lake cannot be read or written. Files that were rewritten before the error stay rewritten.

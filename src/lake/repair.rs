@@ -11,7 +11,8 @@ use super::{Batch, Lake, Replacement, TableHeads, data_files, lean, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
-/// A replacement that takes longer than this is abandoned, because a vacuum could remove its files as unreferenced.
+/// A replacement that takes longer than this is abandoned, because a vacuum could remove its new files, which no table
+/// references yet.
 const AT_MOST_MS: i64 = 12 * 3_600_000;
 
 /// Removes duplicate rows and, if `mend` allows it, lost files from the tables. Writes misplaced files again.
@@ -99,8 +100,8 @@ fn without(lake: &Lake, table: Table, add: &Add, rows: &[u32]) -> Result<Replace
         row += batch.num_rows() as u32;
         writer.add(&filter_record_batch(&batch, &wanted)?)
     })?;
-    // Another program wrote a file without a hash. No batch added its duplicate rows, so they are not subtracted from
-    // the number of rows that batches added.
+    // A file without a hash was written by another program. No batch added its duplicate rows, so they are not
+    // subtracted from the number of rows that batches added.
     let rows_dropped = if add.hash().is_some() { rows.len() as u64 } else { 0 };
     Ok(Replacement { removed: vec![add.path.clone()], added: writer.finish()?, rows_dropped: Some(rows_dropped) })
 }

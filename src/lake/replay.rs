@@ -1,4 +1,4 @@
-//! Replays batches, which gives the files that a table should have, and the number of rows that the batches added.
+//! Replays batches to find the files that a table should have, and the number of rows that the batches added.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -209,8 +209,8 @@ fn select_allocations(
             }
         }
     }
-    // Read the newest files first. Once every allocation has been found, skip the files that are older than all of
-    // them.
+    // Read the newest files first. Once every allocation has been found, stop at the first file whose rows are all
+    // older than these allocations.
     let mut history = files_of(in_tables, Table::AllocationHistory).to_vec();
     let last = |file: &Add| data_files::bounds(file, "modified_at_ns").map_or(i64::MAX, |(_, last)| last);
     history.sort_by_cached_key(|file| std::cmp::Reverse(last(file)));

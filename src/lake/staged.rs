@@ -94,8 +94,8 @@ pub(super) struct RunDocument {
 }
 
 impl StagedRows {
-    /// Adds which allocations the run's documents show, and when. The absences are computed from these facts and from
-    /// the lake's rows.
+    /// Records which allocations the run's documents show, and when. The absences are computed from these facts and
+    /// from the lake's rows.
     pub fn with_shown(self, shown: ShownAllocations) -> StagedRows {
         StagedRows { shown, ..self }
     }

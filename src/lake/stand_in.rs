@@ -22,7 +22,7 @@ pub type LostBatches = BTreeMap<u64, Option<Option<String>>>;
 /// Builds a batch in place of each lost batch, from undamaged logs. `expected` is the state of the tables according to
 /// the other batches.
 ///
-/// Each built batch has `rows_lost` set, because the lost batch may have had it set. Otherwise a cache that still has
+/// Each built batch has `rows_lost` set, because the lost batch may have had it set. Without it, a cache that still has
 /// the lost rows would keep a later ingest from adding them again.
 ///
 /// A batch is not built if the ledger counts more rows for it than the logs have. For each such batch, the second

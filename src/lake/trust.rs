@@ -1,5 +1,4 @@
-//! Finds the documents in the ledger whose times are not trusted, because they are long after the ingest of the
-//! document.
+//! Finds the documents in the ledger whose time is not trusted, because it is more than an hour after their ingest.
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,7 @@ impl Combined {
         self.selected = Some(HashSet::new());
     }
 
-    /// When the absences in documents that are read together with the lakes are delivered.
+    /// When intake delivers absences. If lakes are read, too, intake delivers none, and [`Combined::finish`] adds them.
     pub fn absences(&self) -> Absences {
         if self.presence.is_some() { Absences::Left } else { Absences::AtTheEnd }
     }

@@ -1,5 +1,5 @@
-//! Detects when the filter and the period select nothing. Otherwise a `--fail-if` condition on the empty result would
-//! always pass.
+//! Detects when the filter and the period select nothing. Without this check, a `--fail-if` condition on the empty
+//! result would always pass.
 
 use super::{Error, Pipeline};
 use crate::error::{self, Context};

@@ -118,10 +118,10 @@ impl Sources {
         })
     }
 
-    /// Returns the source that an error about missing allocations names; `None` if allocations are not missing:
+    /// Returns the name of a source that lacks allocations, for the error message; `None` if no source lacks them:
     /// - If no document was read, no file was skipped as known, and there are no lakes, this is the first source.
-    /// - Otherwise it is the first source that may be several files and has no allocations. A stream without events
-    ///   and a log do not count as such a source if another source has allocations.
+    /// - Otherwise it is the first source that may be several files and has no allocations. A stream without events and
+    ///   a log do not count as such a source if another source has allocations.
     fn without_allocations(&self, summary: &Summary) -> Option<String> {
         if summary.documents > 0 || !summary.known_files.is_empty() || !self.lakes.is_empty() {
             let any = !summary.listings_by_source.is_empty() || !self.lakes.is_empty();

@@ -24,8 +24,8 @@ pub fn lost_restarts(store: &Store) -> Result<LostRestarts, Error> {
     Ok(LostRestarts { restarts: lost.iter().flatten().sum(), unknown_tasks })
 }
 
-/// Summary of the documents that were read. With `is_filtered`, the events that are not new are called repeated or
-/// filtered out.
+/// Summary of the documents that were read. It calls events that are not new "repeated" or, with `is_filtered`,
+/// "repeated or filtered out".
 pub fn summary_line(summary: &Summary, is_filtered: bool, lost: Option<LostRestarts>) -> String {
     let lost = match lost {
         None => String::new(),

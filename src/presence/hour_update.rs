@@ -36,8 +36,8 @@ impl HourUpdate<'_> {
         let (shown_at, missing) = match known {
             LastSighting::Until(until) => {
                 let first = self.missing_after(Some(until), entry.version);
-                // Without such a listing, take the last new full listing that lacks the allocation. After an earlier
-                // new listing, a document may show the allocation again.
+                // If no full listing follows `until`, take the last new full listing that lacks the allocation. After
+                // any earlier one, another document may show the allocation again.
                 let lacking = || new.iter().rfind(|document| self.lacks(document, now)).map(|d| (d.at, d.index));
                 // A document after the recorded listing may have shown the allocation again. Then that listing does
                 // not say that the later ones lack it.

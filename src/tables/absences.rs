@@ -13,9 +13,9 @@ pub struct AbsenceRow<'a> {
     pub region: &'a str,
     /// The allocation.
     pub alloc_id: &'a str,
-    /// When the allocation was last shown before that listing, in nanoseconds since the epoch.
+    /// When the allocation was last shown before the listing that lacks it, in nanoseconds since the epoch.
     pub shown_at: Option<i64>,
-    /// When the listing was observed, in nanoseconds since the epoch.
+    /// When the listing that lacks it was observed, in nanoseconds since the epoch.
     pub missing_at: Option<i64>,
     /// X-Nomad-Index of the listing.
     pub missing_index: Option<i64>,

@@ -1,6 +1,7 @@
 //! Columns: the name, the meaning and the value of each column are defined in one place.
 //!
-//! The Parquet schema, row identities and the text of `alloclog schema` are all derived from these lists.
+//! The Parquet schema, row identities and the text of `alloclog schema` are all derived from the tables' lists of
+//! columns.
 
 use std::sync::Arc;
 

@@ -167,8 +167,8 @@ pub fn needed_columns(table: Table, is_hashed: bool) -> impl Iterator<Item = &'s
 }
 
 /// A hash of texts after the first stage of masking. That stage never changes, so later rules do not change a row's
-/// identity. Two different texts with the same time have the same 16 bits in 1 of 65,536 cases. An attacker who
-/// guesses a secret cannot confirm the guess with only 16 bits.
+/// identity. Two different texts have the same 16 bits in 1 of 65,536 cases, which matters only in rows that are equal
+/// otherwise. An attacker who guesses a secret cannot confirm the guess with only 16 bits.
 pub fn text_hash<'t>(texts: impl IntoIterator<Item = Option<&'t str>>) -> i32 {
     let hash = (1u64..).zip(texts).fold(0u64, |hash, (seed, text)| {
         // An empty text changes the hash; a missing text does not.

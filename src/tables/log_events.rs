@@ -19,8 +19,8 @@ pub struct LogEventRow<'a> {
     pub region: &'a str,
     /// The node in the path of a debug bundle.
     pub node_id: Option<&'a str>,
-    /// The number of lines before this one in its log that have an equal key. Only lines after the last line of another
-    /// time count.
+    /// The number of lines before this one in its log that have an equal key. Lines before the last line with another
+    /// time are not counted.
     pub ordinal: i32,
     line: &'a LogLine<'a>,
     message: Cow<'a, str>,

@@ -108,7 +108,8 @@ fn quote_before(text: &str, scheme: usize) -> Option<u8> {
 }
 
 /// The length of a URL: up to the quote, bracket or backslash that ends it. Exceptions:
-/// - None of these characters ends the URL if a letter, a digit or `@` follows, because passwords contain them.
+/// - None of these characters ends the URL if a letter, a digit or `@` follows, because a password may contain the
+///   character.
 /// - A `'`, which URLs may contain, ends it only if the URL is in single quotes.
 fn url_len(word: &str, quote: Option<u8>) -> usize {
     let bytes = word.as_bytes();

@@ -21,7 +21,7 @@ const LONG_VALUE: usize = 20;
 /// A word longer than this is not prose, whatever characters it has.
 const LONGEST_WORD: usize = 256;
 /// A word of 40 base64 characters counts as an AWS secret if it changes this often between upper case, lower case and
-/// digits. A random word has 24 changes, AWS's own example 13, paths and camel-case names fewer than 10.
+/// digits. A random word has 24 changes, AWS's own example has 13, and paths and camel-case names have fewer than 10.
 const RANDOM_CHANGES: usize = 12;
 /// Length of an AWS secret key.
 const AWS_SECRET: usize = 40;

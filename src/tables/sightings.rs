@@ -14,8 +14,8 @@ pub struct SightingRow<'a> {
     pub alloc_id: &'a str,
     /// The namespace of the allocation.
     pub namespace: &'a str,
-    /// The document's observed_at in nanoseconds since the epoch. It is cut to the UTC hour unless the allocation is
-    /// pending.
+    /// The document's observed_at in nanoseconds since the epoch. It is cut to the UTC hour, unless the allocation is
+    /// pending, or is shown again after a listing of the same hour lacked it.
     pub seen_at: i64,
 }
 

@@ -10,7 +10,7 @@ use crate::error;
 /// New rows of one table.
 #[derive(Debug, Clone)]
 pub struct Rows {
-    /// The table; never [`Table::Snapshots`].
+    /// The table. A [`Sink`] receives the rows of [`Table::Snapshots`] only through [`Sink::end_document`].
     pub table: Table,
     /// The document that the rows come from: the `snapshot_id` of its ledger row, counted from 1 in order of arrival.
     /// `None` for rows derived from several documents.

@@ -12,7 +12,7 @@ use crate::time::{self, DAY};
 /// Up to this many events of a window are compared pairwise (Nomad keeps ten). With more events, a hash map is used.
 const COMPARED: usize = 64;
 
-/// An event with its position.
+/// One event of a task.
 #[derive(Debug, Clone)]
 pub struct TaskEventRow<'a> {
     /// The columns that identify the allocation of the event.
@@ -21,7 +21,7 @@ pub struct TaskEventRow<'a> {
     pub task: &'a str,
     /// The run of the task that the event belongs to.
     pub attempt: Option<i64>,
-    /// Nanoseconds since the epoch, client clock.
+    /// When it happened, in nanoseconds since the epoch, by the client's clock.
     pub event_at: Option<i64>,
     /// The number of equal events before this one in its window.
     pub ordinal: i32,

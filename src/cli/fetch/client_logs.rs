@@ -19,7 +19,7 @@ use crate::nomad::{Client, Fault};
 use crate::pipeline::plural;
 use crate::source::{self, fetch_file};
 
-/// The maximum number of requests for a log, until it arrives complete.
+/// The maximum number of requests for a log that does not arrive complete.
 const TRIES: u32 = 3;
 /// How many clients are asked at a time. A client that does not answer costs the timeouts of several tries.
 const AT_ONCE: usize = 8;

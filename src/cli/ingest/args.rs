@@ -90,7 +90,7 @@ impl Args {
         Ok(Ingest::open_again(&self.lake, self.cache_directory())?)
     }
 
-    /// Reads documents and stages their rows that are not known to be in the lake.
+    /// Reads documents, and stages those of their rows that are not known to be in the lake.
     ///
     /// # Errors
     /// When the local disk cannot be written.

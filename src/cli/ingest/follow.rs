@@ -1,6 +1,6 @@
 //! `alloclog ingest --watch` and `--stream`: follows a cluster and commits a batch to the lake at intervals.
 //!
-//! The receiving thread appends every document to the spool as it arrives, whether or not the lake is reachable. This
+//! A receiving thread appends every document to the spool as it arrives, whether or not the lake is reachable. The main
 //! thread commits the spooled documents and removes them from the spool after the commit. So neither the commit
 //! interval nor an outage of the store loses documents.
 
@@ -100,7 +100,7 @@ struct Feed<'f> {
     args: &'f Args,
     console: &'f Console,
     spool: &'f Spool,
-    /// The directory with this spool, and with those of other writers of the same rows.
+    /// The directory with this spool, and with the spools of other writers of the same rows.
     base: PathBuf,
     /// The lake; `None` after opening it or committing failed.
     opened: Option<Ingest>,

@@ -100,8 +100,8 @@ fn compare(
         let (mut of_batches, of_log) = salvage::suspects(salvaged, expected, finished);
         salvaged.hold(&lake.storage, *table, &of_log, detail)?;
         if salvaged.set_strays_aside(&lake.storage, *table, expected)? {
-            // Without these files, the table may no longer count as mixed. Then files that only batches list are
-            // suspects, too.
+            // Without the strays, the log may list only files that batches added. Then no other engine merged files,
+            // and files that only batches list are suspects, too.
             let (more, of_log) = salvage::suspects(salvaged, expected, finished);
             salvaged.hold(&lake.storage, *table, &of_log, detail)?;
             of_batches = more;

@@ -56,8 +56,9 @@ pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<
     Ok(last.map(|version| LastCheckpoint { version, ..LastCheckpoint::default() }))
 }
 
-/// The state from which the log is read on: the state of the last checkpoint. If this checkpoint is lost, returns the
-/// state of an earlier checkpoint, or the empty state before version 0. Passes the files of the state to `files`.
+/// The state to which the later versions of the log are applied: the state of the last checkpoint. If this checkpoint
+/// is lost, returns the state of an earlier checkpoint, or the empty state before version 0. Passes the files of the
+/// state to `files`.
 pub(super) fn base(
     storage: &Storage,
     table: Table,
@@ -155,8 +156,8 @@ pub(super) struct CheckpointWriter {
 impl CheckpointWriter {
     /// Begins a checkpoint.
     pub(super) fn new(now_ms: i64) -> Result<CheckpointWriter> {
-        // The statistics of a file are 4 KB of text, similar to those of other files, so compression saves most of it.
-        // Other Delta writers use Snappy, too.
+        // The statistics of a file are 4 KB of text, similar to those of other files, so compression saves most of this
+        // space. Other Delta writers use Snappy, too.
         let compressed = WriterProperties::builder().set_compression(Compression::SNAPPY);
         let properties = compressed.set_max_row_group_row_count(Some(ROW_GROUP)).build();
         let writer = ArrowWriter::try_new(Vec::new(), Arc::new(checkpoint_schema()), Some(properties))?;

@@ -180,7 +180,7 @@ pub struct Change {
 pub struct Changes {
     of_batches: BTreeMap<u64, Change>,
     /// Number of the last batch whose version the log may no longer have. If a later batch changed the table, the log
-    /// has its version. `None` if the log has no version with a batch after its last gap.
+    /// has the version of that batch. `None` if the log has no version with a batch after its last gap.
     unknown_until: Option<u64>,
 }
 

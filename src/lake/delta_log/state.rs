@@ -138,7 +138,8 @@ impl TableState {
     /// if the table has format 1, writer version 3.
     ///
     /// A running program of format 1 refuses writer version 3 when it next reads the log, so it cannot rewrite files
-    /// without the new columns. Readers are unaffected. Writer version 3 only adds constraints, and the table has none.
+    /// and drop their new columns. Readers are unaffected. For other writers, version 3 only adds constraints, and the
+    /// table has none.
     pub fn upgrade(&self, table: Table) -> Vec<Action> {
         if self.format() >= FORMAT {
             return self.evolve(table).into_iter().collect();
@@ -152,7 +153,7 @@ impl TableState {
                 features.push(CHECK_CONSTRAINTS.to_owned());
             }
             None if self.format() == 1 => protocol.min_writer_version = protocol.min_writer_version.max(3),
-            // Programs of later formats refuse the table by its format property.
+            // Programs of format 2 and later refuse the table by its format property.
             _ => {}
         }
         vec![

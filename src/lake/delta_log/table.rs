@@ -22,7 +22,7 @@ pub(super) const CHECK_CONSTRAINTS: &str = "checkConstraints";
 /// Table features that do not affect a program that only appends and replaces files.
 pub(super) const KNOWN_FEATURES: [&str; 3] = ["appendOnly", "invariants", CHECK_CONSTRAINTS];
 
-/// Prefix of properties with constraints that a writer must check. This program does not support them.
+/// Prefix of the table properties that define constraints. A writer must check constraints; this program cannot.
 pub(super) const CONSTRAINT: &str = "delta.constraints.";
 
 /// The protocol and metadata actions of a new table in a lake of this format.
@@ -140,7 +140,7 @@ pub(super) fn corrected(table: Table, format: u32, meta_data: &Value) -> Option<
                 wrong.push(format!("{name} has type {}", field["type"]));
                 *field = ours;
             }
-            // Format 1 lacks a column of the key.
+            // A table of format 1 lacks one column of the key.
             None if format > 1 && keys.contains(&name) => {
                 wrong.push(format!("column {name} is missing"));
                 there.push(ours);

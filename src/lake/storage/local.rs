@@ -35,7 +35,7 @@ pub(super) fn beside(path: &Path, bytes: &[u8]) -> io::Result<tempfile::NamedTem
     Ok(file)
 }
 
-/// Permissions of lake files: readable by others as far as the umask allows. Temporary files are private by default.
+/// Permissions of lake files: others have access as far as the umask allows. By default, a temporary file is private.
 pub(super) fn shared() -> fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }

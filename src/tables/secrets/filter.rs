@@ -1,8 +1,8 @@
 //! Prefilter: one pass over the bytes of a text decides whether it may hold a secret. Most of the millions of event
 //! texts hold none, and the regular expressions would take twenty times as long.
 //!
-//! Every secret contains a sign: one of certain trigrams, or a long word. Each trigram is one bit of a map, whose index
-//! consists of the classes of three adjacent characters.
+//! Every secret contains a sign: one of certain trigrams, or a long word. Each trigram is one bit of a map. The index
+//! of the bit consists of the classes of the trigram's three characters.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 const SIGNS: [&[&str]; 6] = [
     // Names: password and passwd, passphrase, pwd, secret, token, key, credential.
     &["ssw", "ssp", "pwd", "ecr", "oke", "key", "tia"],
-    // sig and signature, with the next character, because they are parts of common words.
+    // sig and signature: their last two letters with the next character, because the letters alone are in common words.
     &["ig=", "ig:", "ig\"", "ig'", "ig%", "ig ", "re=", "re:", "re\"", "re'", "re%"],
     // HTTP and commands: authorization, bearer, basic, curl.
     &["hor", "rer", "asi", "url"],
