@@ -143,7 +143,8 @@ fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<TargetMatch> 
                 allocations: vec![own("alloc_id")],
             })
         }
-        // The beginning of a parent's name is also the beginning of its children's names.
+        // `job` may be a parent that was found by the beginning of its ID. Then it lacks the allocations of its
+        // children, so look it up again by its whole ID.
         Some(Candidate::Job(job)) => {
             let name = job.job_id.clone().unwrap_or_default();
             let whole = jobs(store, &literal(&name), &name)?.into_iter().find_map(|other| match other {
