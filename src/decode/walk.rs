@@ -13,7 +13,7 @@ pub(super) const LONG: usize = 1 << 20;
 /// The state of reading one part.
 pub(super) struct PartWalk<'a, 'r, 's, 'f> {
     pub memory: &'r mut KeyMemory,
-    /// Validate every byte with serde_json, and read with it.
+    /// Validate and read every value with serde_json.
     pub strict: bool,
     pub bytes: &'a [u8],
     pub is_last: bool,

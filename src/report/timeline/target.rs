@@ -143,8 +143,7 @@ fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<TargetMatch> 
                 allocations: vec![own("alloc_id")],
             })
         }
-        // `job` may be a parent that was found by the beginning of its ID. Then it lacks the allocations of its
-        // children, so look it up again by its whole ID.
+        // A job that was found by the beginning of its ID has only its own allocations. Add those of its children.
         Some(Candidate::Job(job)) => {
             let name = job.job_id.clone().unwrap_or_default();
             let whole = jobs(store, &literal(&name), &name)?.into_iter().find_map(|other| match other {
