@@ -277,7 +277,7 @@ pub fn sidecar_path(file: &Path) -> PathBuf {
 pub(super) fn read_sidecar(file: &Path) -> io::Result<Option<Sidecar>> {
     match fs::read(sidecar_path(file)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        // A path that is too long does not exist.
+        // A path that is too long cannot exist.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => Ok(None),
         Err(e) => Err(e),
     }

@@ -1,4 +1,4 @@
-//! The views in ClickHouse's dialect, so that it computes the same numbers as other engines.
+//! The views in ClickHouse's dialect, so that ClickHouse computes the same numbers as other engines.
 //!
 //! ClickHouse inlines views and common table expressions wherever they are read, so it takes minutes to plan these
 //! nested views. Therefore each view becomes a refreshable materialized view: a table that ClickHouse fills every

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// A SELECT that is being planned.
 pub struct Select<'p> {
     pub planner: &'p mut Planner,
-    /// The rows so far.
+    /// The rows after the phases that are already planned.
     pub frame: LazyFrame,
     /// The columns that names resolve to.
     pub columns: Vec<ScopeColumn>,

@@ -101,7 +101,7 @@ pub struct Step {
     pub seconds: f64,
     /// Number of tasks that had neither started nor been censored before this step.
     pub at_risk: i64,
-    /// The share of tasks that have started by then.
+    /// The share of tasks that have started up to and including this step.
     pub started: f64,
 }
 
