@@ -1,4 +1,4 @@
-//! Decodes bytes to records: finds the allocations in documents of any shape. The fast reader and the strict reader
+//! Decodes bytes to records: finds the allocations in documents of any structure. The fast reader and the strict reader
 //! return the same records.
 
 pub mod agent_log;

@@ -267,7 +267,7 @@ pub struct Merge {
     sightings: HashSet<(u32, i64)>,
     allocations: Interner,
     namespaces: Interner,
-    /// The allocations that the filter keeps; `None` if log lines are not filtered by them.
+    /// The allocations that the filter keeps; `None` if the filter needs no listing to decide about log lines.
     kept: Option<HashSet<u32>>,
 }
 
@@ -340,7 +340,7 @@ impl Merge {
         self.namespaces.name(number)
     }
 
-    /// Keeps only the new rows in `rows`, and sets the number of their document in them.
+    /// Keeps only the new rows in `rows`, and sets the number of the document in them.
     pub fn keep_new<'a>(
         &mut self,
         rows: &mut PartRows<'a>,
@@ -384,7 +384,7 @@ impl Merge {
     }
 }
 
-/// Returns the rows that [`Merge::keep_new`] kept as batches of a document, without empty batches.
+/// Returns batches of a document that contain the rows kept by [`Merge::keep_new`]. Leaves out empty batches.
 ///
 /// # Errors
 /// Only because of a bug: if a schema and its columns disagree.

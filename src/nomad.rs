@@ -27,7 +27,7 @@ pub use listing::{Ask, Listing, ListingTarget, Targets};
 pub use namespaces::Namespaces;
 pub use secret::Secret;
 
-/// Timeout of connecting.
+/// Timeout for opening a connection.
 pub const CONNECT: Duration = Duration::from_secs(10);
-/// Maximum size of small answers: names of namespaces, information on a token.
+/// Maximum size in bytes of answers that are always small: namespaces, information on a token.
 const SMALL: u64 = 16 << 20;

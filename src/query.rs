@@ -4,8 +4,7 @@
 //! The views are portable SQL, and run on polars' SQL front end. That front end deviates from the SQL standard in some
 //! cases, so users' queries are planned by the module `sql` instead.
 //!
-//! Some views are difficult or slow in SQL. Each of them has a native twin, which computes the same rows faster
-//! (`native`).
+//! A view that is difficult or slow in SQL can have a native twin, which computes the same rows faster (`native`).
 //!
 //! A view that other views read is computed once, before them, because polars would otherwise recompute it for each of
 //! them. Its rows are written to the store. If the rows are few, and the view is not itself a result, they are kept in
@@ -61,8 +60,8 @@ pub struct View {
     pub sql: &'static str,
     /// The stored tables and views that the SELECT reads, sorted.
     pub reads: &'static [&'static str],
-    /// At least the names of all columns that its expressions name, sorted. Columns with other names do not affect its
-    /// rows.
+    /// The sorted names of at least all columns that its expressions name. A column whose name is not in this list does
+    /// not affect its rows.
     columns: &'static [&'static str],
 }
 
@@ -74,7 +73,7 @@ pub const VIEWS: &[View] = include!(concat!(env!("OUT_DIR"), "/views.rs"));
 pub const TRUSTED: &str = "(ingested_at_ns IS NULL OR observed_at_ns <= ingested_at_ns + 3600000000000)";
 
 /// How many views are computed at the same time. The engine uses all cores for most of a view, but only one core to
-/// plan it. More views at the same time would need more memory.
+/// plan it, so a second view uses the idle cores. More than two views at the same time would need more memory.
 const AT_A_TIME: usize = 2;
 
 /// The view with this name.
@@ -91,7 +90,8 @@ impl View {
         DocHeader::parse(self.sql).with_context(|| format!("queries/{}.sql", self.name))
     }
 
-    /// Returns true if the header of the view says `Grouped: yes`: its rows are groups, by the columns of `--by`.
+    /// Returns true if the header of the view says `Grouped: yes`: each of its rows is a group by the columns of
+    /// `--by`.
     pub fn is_grouped(&self) -> bool {
         doc_header::says(self.sql, "Grouped: yes")
     }
@@ -102,7 +102,7 @@ impl View {
         doc_header::says(self.sql, "Exported: yes")
     }
 
-    /// The columns of the view, grouped by `by`.
+    /// The columns of the view. If the view is grouped, its group columns are those of `by`.
     ///
     /// # Errors
     /// As [`View::head`].
@@ -159,7 +159,8 @@ pub fn run(store: &Store, plans: &[Plan], period: Period, method: Method) -> Res
     })
 }
 
-/// Computes one view, and writes it or keeps it in memory. If no logs were read, views of logs are not computed.
+/// Computes one view, and writes it or keeps it in memory. If no logs were read, the rows of the views of logs come
+/// from the module `logs`, without being computed.
 fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method: Method, has_logs: bool) -> Result<()> {
     let name = plan.view.name;
     let twin = native::twin(name).filter(|_| method == Method::Native);
@@ -182,7 +183,8 @@ fn compute(store: &Store, kept: &ViewCache, plan: &Plan, period: Period, method:
 /// the query, NOW is the newest trusted observation in the store's `snapshots`.
 ///
 /// # Errors
-/// When the query is not supported, or a value cannot be computed. The error has the reason, and a query that runs.
+/// When the query is not supported, or a value cannot be computed. The error contains the reason, and a query that
+/// runs.
 pub fn answer(store: &Store, question: &Question, name: &str) -> Result<()> {
     let names = question.tables.iter().map(|table| table.name()).chain(question.views.iter().map(|view| view.name));
     let tables = named(store, names)?;
@@ -259,8 +261,8 @@ fn period_frame(store: &Store, period: Period) -> Result<DataFrame> {
     frame(store, &period.sql(newest))
 }
 
-/// Refuses to count back from the newest observation if only a lower bound of it is known, see
-/// `queries/observations.sql`.
+/// Refuses to count back from the newest observation if only a lower bound of its time is known (see
+/// `queries/observations.sql`).
 fn check_newest(store: &Store, newest: Option<i64>) -> Result<()> {
     if newest.is_none() {
         return Ok(());
@@ -295,7 +297,7 @@ pub fn observed_nothing(store: &Store, period: Period) -> Result<Option<String>>
     // A document without an observation time and without allocations (a list of nodes, an empty list) counts as an
     // observation only if the period has no bounds.
     let least = if period.since.is_none() && period.until.is_none() { 0 } else { 1 };
-    // An observation at the end of a period shows what happened before that end.
+    // The end is included here, because an observation at the end of a period shows what happened before it.
     let sql = format!(
         "SELECT COUNT(*) AS n FROM snapshots WHERE (observed_at_ns IS NULL AND allocations >= {least}) OR \
          (observed_at_ns >= {since} AND observed_at_ns <= {until} AND {TRUSTED})"
@@ -335,8 +337,8 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
     }
     let mut rows = DataFrame::empty();
     for step in plan.steps()? {
-        // The streaming engine groups by text in half the time and memory. It cannot run the other steps, because it
-        // does not support every join, and crashes instead of returning an error.
+        // The streaming engine groups by text in half the time and memory. It does not run the other steps, because it
+        // lacks some joins, and crashes on them instead of returning an error.
         let engine = if step.only_groups { Engine::Streaming } else { Engine::InMemory };
         let is_final = step.name == plan.view.name;
         let mut frame = context.execute(&step.sql)?;
@@ -354,18 +356,18 @@ fn view_frame(store: &Store, kept: &ViewCache, plan: &Plan) -> Result<DataFrame>
 fn narrow(mut frame: LazyFrame, columns: &BTreeSet<&str>) -> Result<LazyFrame> {
     let schema = frame.collect_schema()?;
     let named: Vec<_> = schema.iter_names().filter(|name| columns.contains(name.as_str())).cloned().collect();
-    // If the step has none of these columns, its rows are only counted. Then the step keeps all columns.
+    // If the step has none of these columns, later steps only count its rows. It then keeps all columns.
     let all_or_none = named.is_empty() || named.len() == schema.len();
     Ok(if all_or_none { frame } else { frame.select(named.into_iter().map(col).collect::<Vec<_>>()) })
 }
 
-/// The named columns of a stored table, or of a view computed before.
+/// The named columns of a stored table, or of a view that is already computed.
 fn columns_of(store: &Store, kept: &ViewCache, name: &str, columns: &[&str]) -> Result<DataFrame> {
     let columns: Vec<_> = columns.iter().map(|name| col(*name)).collect();
     Ok(rows_of(store, kept, name)?.select(columns).collect()?)
 }
 
-/// The rows of a stored table, or of a view computed before.
+/// The rows of a stored table, or of a view that is already computed.
 fn rows_of(store: &Store, kept: &ViewCache, name: &str) -> Result<LazyFrame> {
     match kept.rows(name) {
         Some(rows) => Ok(rows.lazy()),
@@ -402,7 +404,7 @@ fn named<'n>(store: &Store, names: impl Iterator<Item = &'n str>) -> Result<BTre
 }
 
 /// Scans the files of a table, with timestamps as naive UTC, so that no engine handles time zones. Uses one scan for
-/// all files, because with several scans the engine counts rows in a type that this build does not have.
+/// all files, because with several scans the engine counts rows in a type that this build of polars does not support.
 fn scan(files: &[PathBuf]) -> Result<LazyFrame> {
     let paths = files.iter().map(|path| path.to_string_lossy().as_ref().into()).collect();
     let mut frame = LazyFrame::scan_parquet_files(paths, ScanArgsParquet::default())?;

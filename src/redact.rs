@@ -114,7 +114,8 @@ impl Redactor {
         Redactor { search: Some(search), ..self }
     }
 
-    /// The names of allocations and jobs in the rows so far that begin with the searched text, with their pseudonyms.
+    /// The names of allocations and jobs that begin with the searched text, with their pseudonyms. Only rows that were
+    /// already redacted are searched.
     pub fn found(&self) -> BTreeMap<String, String> {
         let found =
             self.search.as_ref().map(|search| search.found.lock().unwrap_or_else(PoisonError::into_inner).clone());

@@ -21,8 +21,8 @@ use crate::store::{Store, parquet};
 /// Options for writing texts in the cells of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cells {
-    /// Write CSV cells that look like formulas unchanged. Otherwise such a cell gets the prefix `'` (OWASP, "CSV
-    /// Injection").
+    /// Write a CSV cell unchanged even if it looks like a formula. Otherwise, such a cell gets the prefix `'` (OWASP,
+    /// "CSV Injection").
     pub has_formulas: bool,
     /// Escape control characters in every format, because a terminal would interpret them.
     pub is_for_terminal: bool,

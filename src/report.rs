@@ -68,7 +68,7 @@ pub struct Report {
     pub failure_summary: Section,
     /// First starts, slowest group first: for each group, one row per measure.
     pub start_latency: Section,
-    /// The phases of the first starts in these groups.
+    /// The phases of the first starts in the groups of `start_latency`.
     pub start_phases: Section,
     /// Batch jobs, most failures first.
     pub job_run_summary: Section,
@@ -164,9 +164,9 @@ pub struct ReportOptions {
     pub top: usize,
 }
 
-/// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`. [`views`] does
-/// not have `recovered_events`, because a run that requests this view accepts logs without a listing as its only input.
-/// The pipeline nevertheless keeps it, because `coverage` reads it.
+/// Reads the numbers of a report from a store that holds [`TABLES`], [`views`], and `recovered_events`.
+/// `recovered_events` is not in [`views`], because a run that requests this view accepts logs without a listing as its
+/// only input. The store has the view anyway: `coverage` reads it, and the pipeline stores it.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -306,7 +306,7 @@ fn median_step(series: impl Iterator<Item = Vec<i64>>) -> Option<f64> {
 }
 
 /// The groups with the slowest first starts after the creation of the allocation, with both measures and all phases.
-/// Groups in which too many tasks have not started come first.
+/// Groups that have no p95, because too many of their tasks have not started, come first.
 fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> {
     let latency = query::select(store, "SELECT * FROM start_latency")?;
     let mut slowest: Vec<&Row> =
@@ -329,8 +329,8 @@ fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> 
     Ok((sorted(latency), sorted(phases)))
 }
 
-/// The sort key of slow groups: first whether too many tasks have not started, then p95, p50, and the number of
-/// tasks.
+/// The sort key of slow groups: first whether there is no p95 because tasks have not started, then p95, p50, and the
+/// number of tasks.
 fn slowness(row: &Row) -> (bool, f64, f64, Option<i64>) {
     let missing: i64 = ["waiting", "failed_before_start"].iter().filter_map(|count| row.int(count)).sum();
     let seconds = |quantile: &str| row.number(quantile).unwrap_or(-1.0);

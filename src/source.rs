@@ -49,7 +49,7 @@ pub struct SourceOptions {
 pub enum ObservedFrom {
     /// `--observed-at`.
     Flag,
-    /// The time of our own request.
+    /// The time of alloclog's own request.
     Fetched,
     /// A UTC time in the file's name.
     Name,
@@ -101,11 +101,11 @@ pub struct Origin {
     pub full_listing: Option<String>,
     /// X-Nomad-Index of the answer.
     pub nomad_index: Option<i64>,
-    /// True if it was named on the command line. Then skipping it is always reported.
+    /// True if the file was named on the command line. Then skipping it is always reported.
     pub is_named: bool,
-    /// True if it is a list of nodes that belongs to a listing.
+    /// True if the document is a list of nodes that belongs to a listing.
     pub is_nodes: bool,
-    /// True if it is a document of frames from a live event stream.
+    /// True if the document consists of frames from a live event stream.
     pub is_stream: bool,
 }
 

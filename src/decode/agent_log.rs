@@ -88,10 +88,10 @@ pub struct LogPart<'a> {
     pub faults: Vec<LogFault>,
 }
 
-/// The kind of a line that contains the words.
+/// The kind of a line that contains [`WORDS`].
 enum LineKind<'a> {
     Event(LogLine<'a>),
-    /// A line that contains the words but does not report a task event.
+    /// A line that contains [`WORDS`] but does not report a task event.
     Other,
     Torn(&'static str),
 }
@@ -135,7 +135,7 @@ pub fn split(bytes: &[u8]) -> Option<usize> {
     start.or_else(|| memchr::memrchr(b'\n', bytes).map(|n| n + 1))
 }
 
-/// Reads the line that begins at `start` and contains the words at `at`. Returns the line and the position where
+/// Reads the line that begins at `start` and contains [`WORDS`] at `at`. Returns the line and the position where
 /// reading continues.
 fn line(bytes: &[u8], start: usize, at: usize) -> (LineKind<'_>, usize) {
     let end = end_of_line(bytes, at);

@@ -19,7 +19,7 @@ const USUAL_EVENTS: usize = 10;
 /// A map with this many names or more is checked for repeated names by hash.
 const MANY_NAMES: usize = 32;
 
-/// Reads one allocation: a list stub, a full one, or the payload of a stream event.
+/// Reads one allocation: a list stub, a full allocation, or the payload of a stream event.
 ///
 /// # Errors
 /// A [`super::value_reader::ReadFault`] at the first invalid value.
@@ -97,7 +97,7 @@ pub fn allocation<'a, I: ValueReader<'a>>(input: &mut I) -> Read<Box<Allocation<
     Ok(a)
 }
 
-/// The names in a map whose keys are data.
+/// The keys of a map whose keys are data, such as task names.
 #[derive(Default)]
 struct MapKeys<'a> {
     many: Option<HashSet<Cow<'a, str>>>,

@@ -11,7 +11,7 @@ use super::skip::{after_space, plain_end};
 pub enum Checked {
     /// Valid; it ends at this offset.
     Whole(usize),
-    /// The bytes end within the value, or the error is at their very end.
+    /// The bytes end within the value, or an error is at the very end of the bytes.
     End,
     /// Not JSON, or not UTF-8.
     Broken,
@@ -118,7 +118,7 @@ fn key_end(bytes: &[u8], at: usize) -> Checked {
     }
 }
 
-/// The end of the text whose opening quote is before `at`.
+/// The end of the text whose opening quote is directly before `at`.
 #[inline]
 fn text_end(bytes: &[u8], mut at: usize) -> Checked {
     loop {

@@ -1,4 +1,4 @@
-//! Finds the allocations in a document of any shape, part by part.
+//! Finds the allocations in a document of any structure, part by part.
 //!
 //! A document is a sequence of JSON values: arrays of allocations, single allocations, stream frames, bare events, one
 //! large object with `Allocs`, or any mixture. [`Position`] is the position in that structure where a part starts, so

@@ -31,8 +31,8 @@ pub struct Cursor<'a, 'm> {
 enum SkipCheck {
     /// Only their structure is scanned.
     Structure,
-    /// They are validated. For an invalid value, neither position nor reason is looked up, because that can take a scan
-    /// of all bytes.
+    /// They are validated. For an invalid value, neither position nor reason is looked up, because the look-up may scan
+    /// all bytes.
     Validity,
     /// They are validated. For an invalid value, position, path and reason are looked up.
     Faults,
@@ -181,7 +181,7 @@ impl<'a, 'm> Cursor<'a, 'm> {
         self.escaped_string(start, end).map(Cow::Owned)
     }
 
-    /// Reads a key and its colon; the cursor moves from its quote to the value.
+    /// Reads a key and its colon; the cursor moves from the opening quote of the key to the value.
     fn key(&mut self) -> Read<Cow<'a, str>> {
         if self.peek() != Some(b'"') {
             return Err(self.broken("a key"));
@@ -252,8 +252,9 @@ impl<'a, 'm> Cursor<'a, 'm> {
         }
     }
 
-    /// Reads the next key of an object with Nomad's keys. If the key is not the one predicted for the slot, parses and
-    /// remembers it. Advances the slot. Returns the field with its bit, or `None` for an unknown field.
+    /// Reads the next key of an object with Nomad's keys. If the key is not the one predicted for the slot, searches
+    /// the other slots. If no slot has the key, parses and remembers it. Advances the slot. Returns the field with its
+    /// bit, or `None` for an unknown field.
     #[inline]
     fn next_field<F: Predicted>(&mut self, slot: &mut usize) -> Read<Option<(F, u64)>> {
         let rest = &self.bytes[self.at..];

@@ -1,6 +1,6 @@
 //! The keys of Nomad's objects. The program reads some of these keys, and ignores the others.
 //!
-//! A key that is not among them is counted in the ledger, so that new fields of Nomad are noticed.
+//! A key that is not known here is counted in the ledger, so that new fields of Nomad are noticed.
 
 use super::field::Field;
 

@@ -28,7 +28,7 @@ pub fn first_fault(bytes: &[u8], at: usize, lenient: bool) -> Option<Box<ReadFau
 /// The path from the value at `at` to the byte at `position` inside it.
 pub fn path_to(bytes: &[u8], at: usize, position: usize) -> String {
     let mut walk = GrammarWalk { bytes: &bytes[..position.min(bytes.len())], at, around: Vec::new(), lenient: true };
-    // Only the position where it stops matters, not the reason.
+    // Only the position where the walk stops matters, not the reason.
     let _ = walk.value();
     walk.path()
 }

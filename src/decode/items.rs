@@ -33,7 +33,8 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
         let mut cursor = Cursor::trying(self.bytes, at, memory);
         let read = allocation::allocation(&mut cursor);
         let end = cursor.at();
-        // The survey may classify a long object, or an object with `Allocs`, as something else.
+        // The survey may classify a long object, or an object with `Allocs`, as something else, so leave these to the
+        // survey.
         if let Ok(a) = read
             && is_allocation(&a)
             && end - at <= LONG
@@ -159,7 +160,7 @@ impl<'a> PartWalk<'a, '_, '_, '_> {
         } else {
             self.part.frames += 1;
         }
-        // The parts of a frame are validated as they are read.
+        // The fast reader validates the parts of a frame as it reads them.
         if self.strict && !self.check(range.clone()) {
             return;
         }

@@ -160,7 +160,7 @@ impl<F: Field> KeyOrder<F> {
 
     /// Stores a key at `slot`; returns the next slot.
     pub fn learn(&mut self, slot: usize, written: &[u8], field: Result<F, Arc<str>>) -> usize {
-        // Keys in the data must not grow the memory without bound.
+        // A document with arbitrary keys must not make this memory grow without bound.
         if written.len() > LONGEST_KEY || self.keys.len() >= MOST_KEYS {
             return slot;
         }

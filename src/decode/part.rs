@@ -12,11 +12,11 @@ pub const LARGEST_ALLOCATION: usize = 256 << 20;
 /// Reader mode.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mode {
-    /// Validate every byte with serde_json, and read with it.
+    /// Validate and read every value with serde_json.
     pub strict: bool,
 }
 
-/// Looks up the version of an allocation; returns its number if it is known.
+/// Looks up the version of an allocation; returns the number of the version if it is known.
 pub type Seen<'f> = dyn FnMut(&AllocationPreview<'_>) -> Option<u32> + 'f;
 
 /// The content of one part of a document.
@@ -65,7 +65,7 @@ pub enum ItemContent<'a> {
     Allocation(Box<Allocation<'a>>),
     /// An allocation from an event stream.
     Streamed(Box<Allocation<'a>>),
-    /// An allocation version that the caller knows, by the caller's number.
+    /// A version of an allocation that the caller already knows: the caller's number of the version.
     Seen(u32),
     /// A client node.
     Node(Box<Node<'a>>),
@@ -76,8 +76,8 @@ pub enum ItemContent<'a> {
 pub struct PlacedFault {
     /// Byte offset in the part.
     pub at: usize,
-    /// Path of the enclosing list (`""` or `.Allocs`), and the element's number as in [`ParsedPart::elements`].
-    /// `None` outside of lists, and in nested lists.
+    /// Path of the enclosing list (`""`, `.Allocs` or `.Nodes`), and the element's number as in
+    /// [`ParsedPart::elements`]. `None` outside of lists, and in nested lists.
     pub array: Option<(String, u64)>,
     /// Whether that list starts in this part, so that the element's number is absolute.
     pub list_began: bool,

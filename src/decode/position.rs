@@ -61,8 +61,8 @@ impl Position {
         Position { around: vec![level], ..Position::default() }
     }
 
-    /// The path of the enclosing list, without an index: `""` or `.Allocs`. `None` outside of lists, and in a nested
-    /// list, because its elements are not numbered.
+    /// The path of the enclosing list, without an index: `""`, `.Allocs` or `.Nodes`. `None` outside of lists, and in a
+    /// nested list, because the elements of a nested list are not numbered.
     pub(super) fn list(&self) -> Option<&'static str> {
         let mut lists = self.around.iter().filter(|level| level.role == Container::List);
         let key = match lists.next()?.key {

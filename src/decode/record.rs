@@ -45,7 +45,7 @@ pub struct Allocation<'a> {
     pub create_time: Option<i64>,
     /// Nanoseconds since the epoch, as written (0 is not converted to `None` here).
     pub modify_time: Option<i64>,
-    /// `AllocatedResources`; `None` when not listed.
+    /// `AllocatedResources`; `None` if the document lacks them.
     pub allocated: Option<AllocatedResources<'a>>,
     /// The legacy `Resources` of full allocations before Nomad 0.9.
     pub resources: Option<Resources>,
@@ -58,8 +58,8 @@ pub struct Allocation<'a> {
 }
 
 impl Allocation<'_> {
-    /// The number of the key that `redacted` names, 16 hexadecimal digits; `None` without a key. All names of another
-    /// form count as one further key.
+    /// The key that `redacted` names with 16 hexadecimal digits, as a number; `None` without a key. All names of
+    /// another form count as one further key.
     pub fn redaction_key(&self) -> Option<NonZeroU64> {
         let key = |name: &str| u64::from_str_radix(name, 16).ok().and_then(NonZeroU64::new);
         self.redacted.as_deref().map(|name| key(name).unwrap_or(NonZeroU64::MAX))

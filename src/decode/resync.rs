@@ -18,7 +18,7 @@ impl PartWalk<'_, '_, '_, '_> {
         {
             return next;
         }
-        // Text in brackets that is not a list, such as a level at the start of a log line, makes only its own line
+        // Text in brackets that is not a list, such as `[INFO]` at the start of a log line, makes only its own line
         // unreadable.
         let is_remark = matches!(
             self.part.position.around.as_slice(),
@@ -43,9 +43,9 @@ impl PartWalk<'_, '_, '_, '_> {
         self.part.position.around.iter().any(|level| level.is_array)
     }
 
-    /// Handles truncated lines. After a truncated line, the next lines are read as parts of its value. So the value at
-    /// `from` has an error at `to`, or the document ends there. Reports the truncated lines, and returns the start of
-    /// the first line that is not truncated; `None` if truncated lines are not the cause.
+    /// Handles truncated lines. The reader takes the lines after a truncated line for parts of the truncated value. So
+    /// the value at `from` has an error at `to`, or the document ends at `to`. Reports the truncated lines, and returns
+    /// the start of the first line that is not truncated; `None` if truncated lines are not the cause.
     ///
     /// The lines show whether the document has one value per line, or values of several lines. In a document with one
     /// value per line:

@@ -211,7 +211,7 @@ fn gathered(word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The same result, computed byte by byte.
+    /// The result of [`Skipper::run`], computed byte by byte.
     fn plain_skip(bytes: &[u8]) -> Option<usize> {
         let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
         for (i, &b) in bytes.iter().enumerate() {

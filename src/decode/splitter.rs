@@ -142,7 +142,7 @@ impl PartWalk<'_, '_, '_, '_> {
             return Ok(at);
         }
         if opens {
-            // Skipped piece by piece, so that its length does not matter.
+            // Validated piece by piece, so that the value may have any length.
             return self.enter(at, Container::Skipped, "");
         }
         let end = value_end(self.bytes, at).ok_or_else(|| self.short(at))?;

@@ -79,14 +79,14 @@ impl<'a, 'm> Raw<'a, 'm> {
         }
     }
 
-    /// Parses the value according to its first byte. The value was validated as JSON before.
+    /// Parses the value as a type that its first byte allows. The value is known to be valid JSON.
     fn parse<T: Deserialize<'a>>(&self, wanted: &str) -> Read<T> {
         serde_json::from_str(self.value.get()).map_err(|_| self.wrong_type(wanted))
     }
 
     /// The text of a string, as key or value.
     fn text_of(&self, written: &'a RawValue) -> Read<Cow<'a, str>> {
-        // It is valid JSON and UTF-8, so only surrogates can be wrong.
+        // The string is valid JSON and UTF-8, so only a lone surrogate can be wrong.
         let text: Result<Borrowed<'a>, _> = serde_json::from_str(written.get());
         text.map(|text| text.0).map_err(|_| self.fault(self.offset(written), LONE_SURROGATE))
     }

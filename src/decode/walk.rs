@@ -13,7 +13,7 @@ pub(super) const LONG: usize = 1 << 20;
 /// The state of reading one part.
 pub(super) struct PartWalk<'a, 'r, 's, 'f> {
     pub memory: &'r mut KeyMemory,
-    /// Validate every byte with serde_json, and read with it.
+    /// Validate and read every value with serde_json.
     pub strict: bool,
     pub bytes: &'a [u8],
     pub is_last: bool,
@@ -22,7 +22,7 @@ pub(super) struct PartWalk<'a, 'r, 's, 'f> {
     pub tried: u32,
     /// How many of them were known.
     pub known: u32,
-    /// True if the previous object was an allocation, so that the next one most likely is, too.
+    /// True if the previous object was an allocation. Then the next object most likely is an allocation, too.
     pub expect_allocation: bool,
     pub part: ParsedPart<'a>,
 }
@@ -33,7 +33,7 @@ pub(super) enum Survey {
     Whole(ObjectKind, usize),
     /// A large object that may contain lists.
     Dump,
-    /// Larger than the largest allocation that is read.
+    /// The object is larger than [`LARGEST_ALLOCATION`].
     TooLarge,
 }
 

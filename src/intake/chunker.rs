@@ -57,7 +57,8 @@ pub struct Block {
     pub end: Option<End>,
     /// The guessed position in the document's structure.
     pub guess: Position,
-    /// False in the first document. In others it is true, because an earlier document may have shown these allocations.
+    /// False in the first document. True in the others, because an earlier document may have shown the same
+    /// allocations.
     pub may_be_seen: bool,
     /// The buffer, of which the first `len` bytes are used.
     pub buffer: Vec<u8>,
@@ -215,7 +216,7 @@ fn cut_log(
     loop {
         let (buffer, mut len, ended) = next_buffer(stream, &mut carry, pool);
         let is_last = ended.is_some();
-        // A longer line is divided and then rejected.
+        // A line longer than `LONGEST_LINE` is divided, and then rejected.
         if !is_last && let Some(split) = agent_log::split(&buffer[..len]).or((len > LONGEST_LINE).then_some(len)) {
             carry.extend_from_slice(&buffer[split..len]);
             len = split;

@@ -17,7 +17,8 @@ const AHEAD: i64 = MINUTE;
 const SIGHTINGS: usize = 8 << 10;
 
 impl RunState<'_> {
-    /// Closes the document: its sightings, and its ledger row.
+    /// Closes the document: returns its sightings, its absences (if they are delivered by document), and its ledger
+    /// row.
     pub(super) fn close(&mut self, end: &End) -> Result<Delivery> {
         let document = std::mem::take(&mut self.document);
         let times_rounded = document.is_rounded();
@@ -61,7 +62,8 @@ impl RunState<'_> {
         for (field, times) in &facts.unknown {
             *self.summary.unknown_fields.entry(field.clone()).or_default() += times;
         }
-        // A client's event time is never used, because one fast clock would shift the newest observation.
+        // A client's event time is never used as the time of observation, because one fast clock would shift the newest
+        // observation.
         let content = || facts.modified.map(|ns| (ns, ObservedFrom::Content));
         let created = || facts.created.map(|ns| (ns, ObservedFrom::Created));
         let observed = document.origin.observed.or_else(content).or_else(created);
@@ -99,9 +101,9 @@ impl RunState<'_> {
         self.ledger_batches(row, facts)
     }
 
-    /// The namespace that the ledger row reports as listed completely. For a lake, this is only the part of the
-    /// listing that the filter keeps. The lake may also have rows of allocations that the filter excludes, and these
-    /// allocations must not count as vanished.
+    /// The namespace that the ledger row reports as listed completely. For a lake, this is at most what the filter
+    /// keeps. The lake may also have rows of allocations that the filter excludes, and these allocations must not count
+    /// as vanished.
     fn complete_listing(&self, listed: String) -> Option<String> {
         let filter = &self.options.filter;
         if self.options.absences != Absences::Left {

@@ -32,7 +32,7 @@ pub struct OpenDocument {
 /// Whether the times of a document passed through a floating-point number.
 #[derive(Default)]
 pub enum Rounding {
-    /// Decided by an exact event time, or at the end of the document.
+    /// True if the times are rounded. This was decided by an exact event time, or at the end of the document.
     Known(bool),
     /// No event time was read so far.
     #[default]

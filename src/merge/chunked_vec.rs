@@ -3,8 +3,8 @@
 /// Values per chunk.
 const CHUNK: usize = 4096;
 
-/// Values, numbered from 0 in order of arrival. This type avoids a `Vec`, which moves to a larger buffer when it grows.
-/// Each former buffer leaves a hole in the heap that smaller allocations do not fill.
+/// Values, numbered from 0 in order of arrival. The type replaces a single `Vec`, which would move to a larger buffer
+/// when it grows. Each former buffer would leave a hole in the heap that smaller allocations do not fill.
 #[derive(Debug)]
 pub struct ChunkedVec<T> {
     parts: Vec<Vec<T>>,

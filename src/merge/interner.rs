@@ -6,8 +6,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Names per chunk.
 const CHUNK: usize = 4096;
 
-/// Names, numbered from 0 in order of arrival. Many names share one buffer. Names are kept until the end, and
-/// millions of small, long-lived heap allocations would fragment the heap.
+/// Names, numbered from 0 in order of arrival. Names are kept until the end of the run. Many names share one buffer,
+/// because millions of small, long-lived heap allocations would fragment the heap.
 #[derive(Debug, Default)]
 pub struct Interner {
     parts: Vec<Chunk>,

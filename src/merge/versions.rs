@@ -39,9 +39,9 @@ pub struct VersionFacts {
     pub task_events: u32,
     /// How many of its event times are known.
     pub event_times: u32,
-    /// True if any of its event times cannot have passed through a float64.
+    /// True if at least one of its event times cannot have passed through a float64.
     pub any_exact: bool,
-    /// True if any of its event times is finer than a microsecond, which a coarse clock cannot produce.
+    /// True if at least one of its event times is finer than a microsecond. A coarse clock cannot produce such a time.
     pub any_fine: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn version_key(head: &AllocationPreview<'_>) -> u128 {
 ///
 /// Two documents may show one version differently, because one of them was damaged or edited. Which of the two is
 /// parsed must not depend on thread timing. So a lookup sees only the versions that were added up to a given step of
-/// the run, which is certainly finished.
+/// the run. That step is certainly finished.
 #[derive(Debug, Default)]
 pub struct Versions {
     known: RwLock<VersionTable>,
@@ -101,7 +101,7 @@ impl Versions {
         known.steps[..steps].last().map_or(0, |(_, versions)| *versions)
     }
 
-    /// The number of a version, if it is among the first `first`.
+    /// The number of a version, if it is among the first `first` versions.
     pub fn number(&self, head: &AllocationPreview<'_>, first: u32) -> Option<u32> {
         self.known.read().ok()?.number(version_key(head)).filter(|number| *number < first)
     }

@@ -61,7 +61,7 @@ struct Rules {
 }
 
 /// The capabilities that a policy grants in the namespaces whose names match a pattern. The capabilities include those
-/// that its `policy` implies, because Nomad has merged them.
+/// that the rule's `policy` implies, because Nomad has merged them.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rule {
@@ -88,7 +88,8 @@ pub fn reads_every_namespace(client: &Client, stale: bool, on_fault: &mut dyn Fn
     let api = Api { client, stale };
     let (mut names, roles) = match api.get::<TokenInfo>("/v1/acl/token/self", on_fault)? {
         AclAnswer::NoRules => return Ok(true),
-        // With ACLs disabled, Nomad returns a token of this name since 1.10.1; earlier versions answer with an error.
+        // With ACLs disabled, Nomad since 1.10.1 returns a token with this accessor ID; earlier versions answer with an
+        // error.
         AclAnswer::This(token) if token.accessor_id == "acls-disabled" || token.r#type == "management" => {
             return Ok(true);
         }
@@ -125,8 +126,8 @@ pub fn reads_every_namespace(client: &Client, stale: bool, on_fault: &mut dyn Fn
 }
 
 /// Returns true if rules grant `read-job` in every namespace. For a namespace, Nomad uses one pattern: the exact name,
-/// else the closest match. So `*` must grant it, and no pattern may grant less. The capabilities of several policies
-/// for one pattern add up, except `deny`, which overrules the others.
+/// else the closest match. So the pattern `*` must grant `read-job`, and every other pattern must grant it, too. The
+/// capabilities of several policies for one pattern add up, except `deny`, which overrules the others.
 fn grants_all(rules: &[Rule]) -> bool {
     let mut by_pattern: BTreeMap<&str, (bool, bool)> = BTreeMap::new();
     for rule in rules {

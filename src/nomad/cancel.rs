@@ -28,7 +28,7 @@ impl CancelToken {
 
     /// Blocks the thread for this long, or until the flag is set.
     pub fn sleep(&self, time: Duration) {
-        // A runtime with only a timer opens no file.
+        // Enable only the timer, because a runtime with only a timer opens no file.
         match tokio::runtime::Builder::new_current_thread().enable_time().build() {
             Ok(clock) => {
                 let _ = clock.block_on(async { tokio::time::timeout(time, self.0.cancelled()).await });

@@ -44,14 +44,14 @@ pub struct Connection {
     pub region: String,
     /// Certificates.
     pub tls: Tls,
-    /// How long the agent may be silent. It builds the whole answer before it sends the first byte.
+    /// How long the agent may be silent. The agent builds the whole answer before it sends the first byte.
     pub timeout: Duration,
 }
 
 /// TLS settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// PEM file of authorities to trust instead of the system's.
+    /// PEM file of the certificate authorities to trust instead of those of the system.
     pub ca_cert: Option<PathBuf>,
     /// Directory of such PEM files.
     pub ca_path: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub struct Tls {
     pub client_cert: Option<PathBuf>,
     /// Key of the client certificate, a PEM file.
     pub client_key: Option<PathBuf>,
-    /// The name in the agent's certificate, if it differs from that of the address.
+    /// The host name in the agent's certificate, if it differs from the host name in the address.
     pub server_name: Option<String>,
     /// Accept any certificate.
     pub skip_verify: bool,
@@ -205,7 +205,7 @@ impl Client {
         self.ask_once(path, query, self.timeout)
     }
 
-    /// Sends a request once. The answer may take `timeout`.
+    /// Sends a request once. Waits for the answer no longer than `timeout`.
     ///
     /// # Errors
     /// When there is no answer with status 200.
@@ -214,7 +214,7 @@ impl Client {
         self.get(path, query, HeaderValue::from_static("gzip"), timeout)
     }
 
-    /// Sends a request for an endless body. Its first byte may take `timeout`.
+    /// Sends a request for an endless body. Waits for its first byte no longer than `timeout`.
     ///
     /// # Errors
     /// When there is no answer with status 200.

@@ -186,7 +186,8 @@ impl Ask {
         on_fault: &mut dyn FnMut(&Fault),
     ) -> Result<Answer, Fault> {
         let per_page = if self.per_page > 0 { self.per_page.to_string() } else { String::new() };
-        // Nomad matches only whole bytes of an ID. The filter of rows removes the allocations that do not match.
+        // Nomad matches only whole bytes of an ID, so leave out an odd last digit. The filter of rows removes the
+        // allocations that do not match the whole prefix.
         let prefix = &self.prefix[..self.prefix.len() / 2 * 2];
         let query = [
             ("namespace", namespace),
@@ -211,7 +212,7 @@ pub fn nodes(client: &Client, stale: bool, on_fault: &mut dyn FnMut(&Fault)) -> 
     Ok(check_is_list(answer)?.0)
 }
 
-/// A listing that is streamed. An error of the stream means that it is incomplete.
+/// A listing that is streamed. An error of the stream means that the listing is incomplete.
 pub struct Listing<'c> {
     client: &'c Client,
     ask: &'c Ask,
@@ -270,7 +271,7 @@ impl<'c> Listing<'c> {
         let broke = |what| Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
         match (join.page_end(), self.next_token.take()) {
             (PageKind::Broken, _) => broke("a page of the listing is not whole"),
-            // Nomad reports no error for a page token that it cannot parse: it returns an empty page, like at the end.
+            // Nomad reports no error for a page token that it cannot parse: it returns an empty page, as at the end.
             // The same happens if the last allocations were just collected. A retry distinguishes the two cases.
             (PageKind::Empty, None) => broke("a page of the listing is empty, so the listing may be incomplete"),
             (_, None) => {

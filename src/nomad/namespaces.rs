@@ -29,7 +29,7 @@ pub enum Namespaces {
         /// True if the servers are known to support `*`.
         has_wildcard: bool,
     },
-    /// Nomad denied the answer.
+    /// Nomad refused the request.
     Unknown {
         /// True if the servers are known to support `*`.
         has_wildcard: bool,

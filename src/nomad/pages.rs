@@ -92,7 +92,7 @@ pub struct Tokens {
     kept: String,
     /// Number of tokens since the stored one.
     since: u64,
-    /// If `since` exceeds this number, the newest token is stored instead.
+    /// If `since` exceeds this number, the newest token replaces the stored one.
     renewed_at: u64,
 }
 

@@ -20,7 +20,7 @@ pub struct Condition {
     pub view: Option<&'static View>,
     /// The expression with unqualified columns.
     pub sql: String,
-    /// The columns that it reads.
+    /// The columns that the condition reads.
     pub columns: BTreeSet<String>,
 }
 
@@ -28,7 +28,7 @@ impl Condition {
     /// Parses a condition with unqualified columns.
     ///
     /// # Errors
-    /// When it is not an expression, or a column is qualified.
+    /// When the text is not an expression, or a column is qualified.
     pub fn bare(text: &str) -> Result<Condition, Refused> {
         let condition = parse(text)?;
         match condition.view {
@@ -40,7 +40,7 @@ impl Condition {
     /// Parses a condition whose columns are qualified by one view.
     ///
     /// # Errors
-    /// When it is not an expression, a column is unqualified, or the view has no such column.
+    /// When the text is not an expression, a column is unqualified, or the view has no such column.
     pub fn qualified(text: &str, by: &GroupBy) -> Result<Condition, Refused> {
         let condition = parse(text)?;
         let Some(view) = condition.view else {

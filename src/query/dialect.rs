@@ -1,8 +1,8 @@
 //! SQL statements that register a lake's tables and the views over them in another engine.
 //!
-//! The views are the files of `queries/`, which use only SQL that the engines share. Types and functions with another
-//! name in an engine are replaced. Engines inline views, and cannot plan views that are nested this deeply. So each
-//! view becomes a table, created after the tables that it reads; a refresh computes it again.
+//! The views are the files of `queries/`, which use only SQL that the engines share. If an engine has another name for
+//! a type or a function, the name is replaced. Engines inline views, and cannot plan views that are nested this deeply.
+//! So each view becomes a table, created after the tables that it reads; a refresh computes it again.
 
 mod clickhouse;
 
@@ -79,7 +79,7 @@ pub fn statements(dialect: Dialect, lake: &str, part: StatementKind) -> Result<S
     Ok(text)
 }
 
-/// Returns true if `--refresh` has statements that compute the tables again. ClickHouse does this by itself.
+/// Returns true if `--refresh` has statements that recompute the tables. ClickHouse recomputes them by itself.
 fn needs_refresh(dialect: Dialect) -> bool {
     dialect != Dialect::Clickhouse
 }
@@ -172,7 +172,7 @@ fn define_table(dialect: Dialect, table: &str, lake: &str) -> String {
     }
 }
 
-/// The statement that creates a view.
+/// The statement that creates a view, as a table.
 fn define_view(dialect: Dialect, view: &'static View) -> Result<String> {
     let dataset = match dialect {
         Dialect::Clickhouse => return clickhouse::define(view),

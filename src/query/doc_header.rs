@@ -42,7 +42,7 @@ fn comment(sql: &str) -> impl Iterator<Item = &str> {
 pub struct DocHeader {
     /// The question that the view answers.
     pub question: String,
-    /// What one row is, what is counted and what is excluded, by line.
+    /// What one row is, what is counted and what is excluded; one element per line.
     pub definition: Vec<String>,
     /// The columns of the view, in order.
     pub columns: Vec<Described>,
@@ -104,7 +104,8 @@ fn joined_items(definition: &str) -> Vec<String> {
     joined
 }
 
-/// Returns true if a line continues the meaning of a column, or an item of a list: it is indented further than a name.
+/// Returns true if a line continues the meaning of a column, or an item of a list. Such a line is indented further than
+/// a name.
 fn is_continued(line: &str) -> bool {
     let text = line.trim_start();
     !text.is_empty() && line.len() - text.len() > 6

@@ -1,4 +1,5 @@
-//! Rows of the views of logs for a run that reads no logs. Most runs read none, and then these views take no time.
+//! The rows of the views of logs in a run that reads no logs. Most runs read no logs, so they need not compute these
+//! views.
 
 use polars::prelude::{Column, DataFrame, DataType, TimeUnit};
 
@@ -24,7 +25,8 @@ pub(super) fn without_logs(view: &str) -> Option<WithoutLogs> {
     }
 }
 
-/// Returns true if each row of a view is an event from a log, whether or not another source shows its allocation.
+/// Returns true if every row of a view comes from lines of logs, so that the view has no rows without logs. Some of
+/// these lines may be about allocations that no other source shows.
 pub(crate) fn is_of_logs(view: &str) -> bool {
     without_logs(view) == Some(WithoutLogs::Empty)
 }

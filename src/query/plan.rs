@@ -85,7 +85,8 @@ pub(super) struct SelectStep {
     pub last_use_of: Vec<String>,
 }
 
-/// Plans these views and all views that they need, in a valid order. Views that are not results need no sorted rows.
+/// Plans these views and all views that they need, in a valid order. The rows of a view that is not a result are not
+/// sorted.
 pub fn needed(wanted: &[&'static View], by: &GroupBy) -> Vec<Plan> {
     let mut names: BTreeSet<&str> = wanted.iter().map(|view| view.name).collect();
     let mut plans = Vec::new();

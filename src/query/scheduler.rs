@@ -1,5 +1,5 @@
-//! Runs views on several cores, in order. A view waits for the views that it reads. All views after it in the order
-//! wait, too: otherwise the largest views would run at the same time, and would need their memory at the same time.
+//! Runs views on several cores, in order. A view waits for the views that it reads. All views after a waiting view
+//! wait, too. Otherwise, the largest views would run, and need their memory, at the same time.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,5 @@
-//! Short forms of the views, for a terminal: only the most informative columns, and the worst rows first.
+//! Short forms of the views, for a terminal: only the most informative columns, with the worst or the newest rows
+//! first.
 
 use super::GroupBy;
 
@@ -170,8 +171,8 @@ impl ShortForm {
         Some(ShortForm { names, columns: columns.to_vec(), order })
     }
 
-    /// The query that selects these columns of a result, with its rows in the order of the short form. Rows that are
-    /// equal in this order are ordered by the columns that identify them.
+    /// The query that selects the columns of the short form from a result, with the rows in the order of the short
+    /// form. Rows that are equal in this order are ordered by the columns that identify them.
     pub fn sql(&self, result: &str) -> String {
         let columns: Vec<&str> = self.names.iter().chain(&self.columns).copied().collect();
         let names = self.names.iter().chain(self.columns.iter().filter(|column| **column == "alloc_id"));

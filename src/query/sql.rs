@@ -177,7 +177,7 @@ struct Planner {
 /// Answers a query over these tables. `now` is the newest trusted observation, in microseconds since 1970.
 ///
 /// # Errors
-/// [`Refused`] if the query is not supported or a value cannot be computed. It suggests another query that runs.
+/// [`Refused`] if the query is not supported or a value cannot be computed. The error suggests another query that runs.
 pub fn answer(query: &Query, tables: BTreeMap<String, LazyFrame>, now: Option<i64>) -> Result<DataFrame, Refused> {
     let fallback = fallback(query, &tables);
     let mut planner =

@@ -20,7 +20,8 @@ pub struct ViewCache {
 /// A view in the cache. It is not itself a result.
 #[derive(Debug)]
 struct CachedView {
-    /// The rows of the view; `None` until it is computed, and if it is too large.
+    /// The rows of the view. `None` before the view is computed, after its last reader is computed, or if it is too
+    /// large.
     rows: Option<DataFrame>,
     /// The number of views that read this view and are not computed yet.
     readers: usize,
@@ -51,7 +52,7 @@ impl ViewCache {
         self.lock().get(name)?.rows.clone()
     }
 
-    /// Drops the views that no later view reads.
+    /// Records that a view is computed. Drops the views that no remaining view reads.
     pub fn computed(&self, plan: &Plan) {
         let mut views = self.lock();
         for name in plan.view.reads {

@@ -23,7 +23,7 @@ enum Treatment {
     Text,
     Details,
     ContentHash,
-    /// No view reads the column.
+    /// The column becomes null, because no view reads it.
     Drop,
 }
 

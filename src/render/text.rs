@@ -176,8 +176,8 @@ pub(super) fn cell(column: &dyn Array, row: usize) -> String {
     }
 }
 
-/// Formats a number with up to six decimal places and without trailing zeros. A number that six places would show as
-/// zero has all its digits.
+/// Formats a number with up to six decimal places and without trailing zeros. A number below 0.0001 has all its digits,
+/// because six places would show few or none of them.
 fn decimal(number: f64) -> String {
     if number != 0.0 && number.abs() < 1e-4 { number.to_string() } else { trimmed(format!("{number:.6}")) }
 }

@@ -1,9 +1,9 @@
-//! A report and a timeline as one HTML file that needs nothing else.
+//! A report or a timeline as one HTML file that needs no other file.
 //!
 //! A content security policy in the page forbids every request. It allows only the style sheet and the script of the
-//! page, by their hashes. The style sheet and the script only add comfort: without them, the page still shows all
-//! texts, tables and charts. Texts of documents are escaped by maud, and their control characters and bidirectional
-//! marks are shown as escapes.
+//! page, by their hashes. The style sheet and the script only make the page easier to read: without them, the page
+//! still shows all texts, tables and charts. Texts of documents are escaped by maud, and their control characters and
+//! bidirectional marks are shown as escapes.
 
 mod chart_tables;
 mod charts;
@@ -32,7 +32,7 @@ pub use pictures::{Pictures, read};
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
-/// Maximum size of a page in bytes. A page that would be larger shows less, and says so.
+/// Maximum size of a page in bytes. If the page would be larger, it leaves out rows, and says so.
 const LARGEST: usize = 5_000_000;
 
 /// Maximum number of characters of a text on a page. After that many characters of a longer text, the page shows only
@@ -192,7 +192,7 @@ fn fitting(page: impl Fn(usize) -> String) -> String {
     text
 }
 
-/// Says that a page shows less, to stay small enough.
+/// Says that the page leaves out rows, to be no larger than [`LARGEST`].
 fn less(most: usize) -> Markup {
     html! {
         @if most < usize::MAX {
@@ -266,7 +266,7 @@ fn head(report: &Report) -> Markup {
     }
 }
 
-/// A table of a section, with links to the tasks of each row that are listed on the page.
+/// A table of a section. Each row has links to those of its tasks that the page shows.
 fn rows(
     report: &Report,
     title: &str,

@@ -97,7 +97,7 @@ pub fn ago(value: &Value, report: &Report) -> String {
     }
 }
 
-/// A timestamp to the second, without the day if the last observation was on the same day.
+/// The time of day to the second, if the last observation was on the same day. Otherwise, month, day, hour and minute.
 pub fn clock(value: &Value, report: &Report) -> String {
     let text = moment(value);
     let today = moment(&report.input.last_observed_at);
@@ -128,7 +128,8 @@ pub fn group(report: &Report, row: &Row, columns: &[&str]) -> String {
     values.collect::<Vec<_>>().join("/")
 }
 
-/// The columns to show. Leaves out the region or the namespace if the whole input has only its default value.
+/// The columns to show. Leaves out the region or the namespace if all of the input is in the default one, unless it is
+/// the only column.
 fn shown<'c>(report: &'c Report, columns: &'c [&'c str]) -> impl Iterator<Item = &'c str> {
     let is_usual = |column: &str, usual: &str, all: &[String]| columns.len() > 1 && column == usual && all.len() <= 1;
     columns.iter().copied().filter(move |column| {
@@ -163,8 +164,8 @@ pub fn class(class: Option<&str>, exit_code: Option<i64>) -> String {
     }
 }
 
-/// The most frequent message of some failures. If some of the failures have another message or exit code, adds the
-/// share of the failures that have both.
+/// The most frequent message of the failures in a row. If some of them have another message or exit code, adds the
+/// share of the failures with the most frequent pair of message and exit code.
 pub fn commonest(row: &Row) -> Option<String> {
     let message = row.text("message")?;
     match row.number("pair_share") {
@@ -176,7 +177,7 @@ pub fn commonest(row: &Row) -> Option<String> {
 /// The columns that identify a task.
 pub const TASK: [&str; 5] = ["region", "namespace", "job_id", "task_group", "task"];
 
-/// The columns that identify a job with runs.
+/// The columns that identify the parent of job runs.
 pub const JOB: [&str; 3] = ["region", "namespace", "parent_job_id"];
 
 /// A summary of the input, without the full stop.

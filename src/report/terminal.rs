@@ -259,7 +259,7 @@ impl TerminalPage<'_> {
         let row = |row: &Row| {
             let setup = setups.iter().find(|setup| self.is_same_group(setup, row));
             let number = |row: &Row, column: &str| row.int(column).unwrap_or(0);
-            // The quantile is null if too many tasks have not started, or if some of them waited for an unknown time.
+            // The quantile is null if too many tasks have not started, or if the wait of some tasks is unknown.
             let quantile = |row: &Row, column: &str| match row.number(column) {
                 Some(seconds) => span(seconds),
                 None if number(row, "waits_unsure") > 0 => "-".to_owned(),
@@ -285,7 +285,7 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// The phases of the first starts in a group, in chronological order.
+    /// The phases of the first starts in a group, in the order of [`PHASES`].
     fn phases(&self, row: &Row) -> Option<String> {
         let of_group = self.report.start_phases.rows.iter().filter(|phase| self.is_same_group(phase, row));
         let of_group: Vec<&Row> = of_group.collect();
@@ -382,8 +382,8 @@ impl TerminalPage<'_> {
         is_plain.then(|| ("--job", job.to_owned()))
     }
 
-    /// The rows of a section as a table, with the group in the last column. `cells` must already be escaped if they
-    /// contain texts from the cluster.
+    /// The rows of a section as a table, with the group in the last column. `cells` must escape the texts that come
+    /// from the cluster.
     fn table(
         &self,
         section: &Section,
@@ -462,7 +462,7 @@ fn hanging(line: &str, width: usize) -> Vec<String> {
     parts.map(|(n, part)| if n == 0 { format!("{name}{part}") } else { format!("{:indent$}{part}", "") }).collect()
 }
 
-/// The phases in chronological order, each with its label.
+/// The phases in the order in which they are shown, each with its label.
 const PHASES: [(&str, &str); 6] = [
     ("created_to_received", "placed to client"),
     ("received_to_setup", "client to setup"),

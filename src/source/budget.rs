@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 /// Every input may expand to this many bytes: 1 GiB.
 const ALWAYS: u64 = 1 << 30;
-/// An input may expand by this factor. Nomad listings compress by a factor of 10 to 100. The deflate format
-/// compresses no data by more than a factor of 1,032.
+/// Beyond that, an input may expand by this factor. Nomad listings compress by a factor of 10 to 100. The deflate
+/// format compresses no data by more than a factor of 1,032.
 const RATIO: u64 = 1_000;
 /// No input may expand to more than this: 1 TiB.
 const TOTAL: u64 = 1 << 40;

@@ -26,8 +26,8 @@ const WAITING: usize = 512;
 const LARGEST: usize = 4 << 20;
 /// Maximum number of streams, because a server allows a client a hundred connections.
 const STREAMS: usize = 32;
-/// The interval of the regular listings. The stream does not report which allocations were garbage-collected; a listing
-/// shows it.
+/// The interval of the regular listings. The stream does not report which allocations were garbage-collected, but a
+/// listing shows this.
 const LIST_EVERY: Duration = Duration::from_secs(600);
 /// Shortest time between two requests for the list of namespaces.
 const MIN_LOOK: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ enum RoundEnd {
     Again,
     /// Open the streams again from the oldest event that the servers have.
     Anew,
-    /// Poll instead.
+    /// Poll for a while instead of streaming.
     List(Fault),
 }
 
@@ -69,7 +69,7 @@ struct Frames {
     handed_on: Option<Instant>,
 }
 
-/// The newest index seen of each namespace.
+/// The last index that the streams showed for each namespace.
 type Indices = BTreeMap<String, i64>;
 /// The namespaces that existed when the streams were opened, if known.
 type NamespaceList = Option<Vec<String>>;
@@ -212,7 +212,7 @@ impl<'w> ClusterWalk<'w, '_> {
                     self.recovered();
                 }
                 if there.is_some() && there != targets.names {
-                    // A stream includes the namespaces that existed when it was opened.
+                    // A stream includes only the namespaces that existed when it was opened, so open new streams.
                     return Ok(RoundEnd::Anew);
                 }
             }

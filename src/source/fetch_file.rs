@@ -30,8 +30,8 @@ const IN_MEMORY: usize = 64 << 20;
 pub struct FetchMetadata {
     /// The version of alloclog that fetched it.
     pub alloclog: String,
-    /// The address of the agent, without credentials. In a spool, the name of the document; for a stream, it includes
-    /// the path.
+    /// The address of the agent, without credentials. In a spool, the name of the document, which for a stream includes
+    /// the path of the request.
     pub address: String,
     /// The requested region; empty for the agent's own. Not used when reading.
     pub region: String,
@@ -277,7 +277,7 @@ pub fn sidecar_path(file: &Path) -> PathBuf {
 pub(super) fn read_sidecar(file: &Path) -> io::Result<Option<Sidecar>> {
     match fs::read(sidecar_path(file)) {
         Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
-        // A path that is too long does not exist.
+        // A path that is too long cannot exist.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => Ok(None),
         Err(e) => Err(e),
     }

@@ -112,7 +112,7 @@ fn add(hash: &mut Xxh3, bytes: Option<&[u8]>) {
 
 /// The content of a file; `None` if it does not exist. A dangling link is an error.
 fn if_there(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // A path that is too long does not exist.
+    // A path that is too long cannot exist.
     let is_missing = |e: &io::Error| directory::is_not_found(e) || e.kind() == ErrorKind::InvalidFilename;
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),

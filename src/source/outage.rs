@@ -22,7 +22,8 @@ pub struct Outage {
     began: Option<Instant>,
     /// Whether this outage was reported.
     is_reported: bool,
-    /// The fault that was reported last, and when the last outage ended; `None` while the reported outage lasts.
+    /// The fault that was reported last, and when the last outage ended. That time is `None` while the reported outage
+    /// lasts.
     before: Option<(Fault, Option<Instant>)>,
     pause: Option<Duration>,
 }

@@ -12,7 +12,8 @@ use crate::time;
 
 /// How many times a listing is requested if it breaks.
 const TRIES: u32 = 3;
-/// How often the nodes are listed while following the cluster: their relevant fields seldom change.
+/// How often the nodes are listed while the cluster is followed. The fields of nodes that alloclog stores seldom
+/// change.
 const NODES_EVERY: Duration = Duration::from_secs(600);
 
 /// A live cluster, and what to list.
@@ -125,7 +126,8 @@ impl ClusterWalk<'_, '_> {
         self.cluster.client.stop()
     }
 
-    /// Lists the cluster after every change when following it, otherwise once. Ends at the time `end`, if given.
+    /// Lists the cluster: after every change if the cluster is followed, otherwise once. Ends at the time `end`, if
+    /// given.
     pub(super) fn list_until(&mut self, end: Option<Instant>) -> Result<(), EarlyEnd> {
         loop {
             if let (Some(watching), Some(at)) = (self.cluster.watching, self.listed_at) {
@@ -142,7 +144,7 @@ impl ClusterWalk<'_, '_> {
         }
     }
 
-    /// Lists once, and then waits for a change when following the cluster.
+    /// Lists once. If the cluster is followed, then waits for a change.
     fn list_and_wait(&mut self) -> Result<(), EarlyEnd> {
         let targets = self.targets()?;
         let listed = self.list(&targets)?;

@@ -79,7 +79,8 @@ fn entry_kind<R: Read>(entry: &mut Entry<'_, R>, path: &str) -> EntryKind {
         _ if kind.is_file() || kind.is_contiguous() => {}
         _ => return unread("is neither a file nor a directory"),
     }
-    // In a PAX sparse file, the content of the entry starts with a list of holes, and the path is generated.
+    // In a PAX sparse file, the content of the entry starts with a list of holes. The path of the entry is generated,
+    // and `GNU.sparse.name` has the original path.
     let (mut is_sparse, mut name) = (false, None);
     if let Ok(Some(extensions)) = entry.pax_extensions() {
         for extension in extensions.flatten().filter(|extension| extension.key_bytes().starts_with(b"GNU.sparse.")) {

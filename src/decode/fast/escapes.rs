@@ -5,7 +5,7 @@ use crate::decode::skip::plain_end;
 use crate::decode::value_reader::{FaultKind, LONE_SURROGATE, NOT_UTF8, Read};
 
 impl Cursor<'_, '_> {
-    /// The rest of a string with a special character at `at`.
+    /// Reads a string that starts at `start` (after its quote) and has its first special character at `at`.
     #[cold]
     pub(super) fn escaped_string(&mut self, start: usize, mut at: usize) -> Read<String> {
         let mut text = self.bytes[start..at].to_vec();

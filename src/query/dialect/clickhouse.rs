@@ -1,4 +1,4 @@
-//! The views in ClickHouse's dialect, so that it computes the same numbers as other engines.
+//! The views in ClickHouse's dialect, so that ClickHouse computes the same numbers as other engines.
 //!
 //! ClickHouse inlines views and common table expressions wherever they are read, so it takes minutes to plan these
 //! nested views. Therefore each view becomes a refreshable materialized view: a table that ClickHouse fills every
@@ -55,10 +55,10 @@ fn kind(kind: &str) -> Result<&'static str> {
 
 /// A view's SQL in ClickHouse's dialect:
 ///
-/// - an integer literal is a BIGINT; ClickHouse picks the smallest type, often unsigned;
+/// - an integer literal becomes a BIGINT, since ClickHouse would pick the smallest type, which is often unsigned;
 /// - COUNT becomes a SUM of BIGINTs, since COUNT is unsigned;
 /// - LAG and LEAD get a nullable argument, since otherwise the first or last row has 0 instead of null;
-/// - `a.x` in a SELECT list gets the name x; ClickHouse gives it this name only if no other table has a column x.
+/// - `a.x` in a SELECT list gets the name x, since ClickHouse uses that name only if no other table has a column x.
 fn spell(sql: &str) -> Result<String, TokenizerError> {
     let mut sql = sql.replace("VARCHAR(10)", "VARCHAR");
     for part in ["dispatch", "periodic"] {

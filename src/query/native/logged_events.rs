@@ -51,7 +51,7 @@ const LINES: [&str; 19] = [
 ];
 
 impl LoggedEvents {
-    /// Appends the logged events of listed allocations to `events`, which has these columns of `task_events`.
+    /// Appends the logged events of listed allocations to `events`, which has the columns `columns` of `task_events`.
     ///
     /// # Errors
     /// When `recovered_events` cannot be read.

@@ -42,7 +42,7 @@ pub fn rows(read: &ReadColumns<'_>, is_sorted: bool) -> Result<DataFrame> {
     let columns = |names: &[&'static str]| [TaskKeys::COLUMNS.as_slice(), names].concat();
     let mut frame = read("task_events", &columns(&EVENTS))?;
     let logged = LoggedEvents::append(read, &EVENTS, &mut frame)?;
-    // Rows are accessed in the order of the tasks.
+    // Use one chunk, because the rows are accessed in the order of the tasks, not in the order of the table.
     frame.rechunk_mut_par();
     let (tasks, task_of_row) = TaskNumbers::of(&frame)?;
     let windows = WindowFacts::of(&read("windows", &columns(&WINDOWS))?, &tasks)?;
@@ -92,7 +92,7 @@ impl RankedType {
     }
 }
 
-/// The part of an event that nearly always decides the order.
+/// The part of an event that nearly always decides its place among the events of its task.
 #[derive(Debug, Clone, Copy)]
 struct Event {
     row: u32,
@@ -200,7 +200,7 @@ fn through_float(ns: i64) -> i64 {
 /// The rows of each task, in the order of the table.
 struct RowsByTask {
     rows: Vec<u32>,
-    /// Where the rows of each task begin, and the number of all rows.
+    /// For each task, the index in `rows` where its rows begin; then the number of all rows.
     starts: Vec<usize>,
 }
 

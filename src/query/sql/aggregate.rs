@@ -44,7 +44,7 @@ impl Select<'_> {
         if let Some((_, value)) = self.planned.iter().find(|(known, _)| *known == canonical) {
             return Ok(value.clone());
         }
-        // Arguments are evaluated on rows.
+        // The arguments are evaluated on rows, not on groups.
         self.is_grouped = false;
         let value = self.row_aggregate(name, function, whole);
         self.is_grouped = true;

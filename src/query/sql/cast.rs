@@ -120,7 +120,7 @@ impl Select<'_> {
         Ok((exprs.collect::<Result<_>>()?, all.kind))
     }
 
-    /// Plans CAST or TRY_CAST; `whole` is the expression.
+    /// Plans CAST or TRY_CAST; `whole` is the whole expression, and `inner` its operand.
     pub fn cast(
         &self,
         value: Typed,

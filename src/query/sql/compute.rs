@@ -1,4 +1,4 @@
-//! Functions that are computed value by value, because the engine lacks the function, or gives it other semantics.
+//! Functions that are computed value by value, because the engine lacks them or gives them other semantics.
 
 use std::iter;
 
@@ -102,11 +102,11 @@ pub fn float_of_floats(left: Expr, right: Expr, f: impl Fn(f64, f64) -> f64 + Se
 
 /// Rounds a float to a number of digits after the point, halves away from zero. A float that is too large to be rounded
 /// is returned unchanged. The exact value of the double decides, not its printed form. For example, the double printed
-/// as 2.675 is slightly smaller than that, so it gives 2.67.
+/// as 2.675 is slightly smaller than 2.675, so it gives 2.67.
 pub fn rounded(x: f64, digits: i64) -> f64 {
     let unit = 10f64.powi(digits.unsigned_abs().try_into().unwrap_or(i32::MAX));
     let scaled = if digits < 0 { x / unit } else { x * unit };
-    // If the result looks like a half, the part that the scaling lost decides.
+    // If the scaled number looks like a half, the part that the scaling lost decides how it is rounded.
     let lost = if digits < 0 { -scaled.mul_add(unit, -x) } else { x.mul_add(unit, -scaled) };
     let is_less = (scaled - scaled.trunc()).abs() == 0.5 && lost * scaled < 0.0;
     let whole = if is_less { scaled.trunc() } else { scaled.round() };

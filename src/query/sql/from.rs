@@ -151,8 +151,8 @@ impl Planner {
         Ok(Relation { frame, columns })
     }
 
-    /// Keeps one visible column per name in USING: the column of the side whose rows are all kept. For FULL JOIN, this
-    /// is a new column with the value of either side.
+    /// Keeps one visible column per name in USING: the column of the side whose rows are all kept, or the left column
+    /// for an inner join. For FULL JOIN, this is a new column with the value of either side.
     fn share(
         &mut self,
         frame: LazyFrame,

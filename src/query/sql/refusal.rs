@@ -34,7 +34,7 @@ pub fn refused(problem: impl Into<String>) -> Error {
     Refused::because(problem.into()).into()
 }
 
-/// A refusal with advice, and with a query in which this advice is followed.
+/// A refusal with advice, and with a query that follows this advice.
 pub fn refused_with(problem: impl Into<String>, advice: &str, runs: Option<String>) -> Error {
     let refused = Refused { problem: problem.into(), advice: vec![advice.to_owned()] };
     match runs {

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// A SELECT that is being planned.
 pub struct Select<'p> {
     pub planner: &'p mut Planner,
-    /// The rows so far.
+    /// The rows after the phases that are already planned.
     pub frame: LazyFrame,
     /// The columns that names resolve to.
     pub columns: Vec<ScopeColumn>,
@@ -27,7 +27,7 @@ pub struct Select<'p> {
     pub is_grouped: bool,
     /// The grouping expressions as [`Select::canonical`] text, and their columns.
     pub keys: Vec<(String, Typed)>,
-    /// Columns that are computed before grouping, because aggregates need them.
+    /// Columns that are computed before grouping, because the grouping or an aggregate needs them.
     pub before: Vec<Expr>,
     /// Aggregates, each with the name of its column.
     pub aggregates: Vec<Expr>,
@@ -127,7 +127,7 @@ impl<'p> Select<'p> {
         plan.finish(items, order, matches!(select.distinct, Some(Distinct::Distinct)), distinct_on)
     }
 
-    /// Filters rows. Each operand of an AND is evaluated only on the rows that passed the operands before it.
+    /// Filters rows. Each operand of an AND is evaluated only on the rows for which no earlier operand is false.
     fn filter(&mut self, selection: &ast::Expr) -> Result<()> {
         let mut all: Option<Expr> = None;
         for conjunct in conjuncts(selection) {
@@ -244,7 +244,7 @@ impl<'p> Select<'p> {
             Some(OrderByKind::Expressions(exprs)) => exprs,
             Some(OrderByKind::All(options)) => return by_all(options),
         };
-        // The parser reads ALL as a name.
+        // The parser reads ALL as the name of a column.
         if let [OrderByExpr { expr: ast::Expr::Identifier(name), options, .. }] = exprs.as_slice()
             && name.quote_style.is_none()
             && same_name(&name.value, "all")

@@ -26,7 +26,7 @@ pub enum FrameBounds {
     Between(i64, i64),
 }
 
-/// A function call over a window. The columns of its arguments are computed before it.
+/// A function call over a window. The columns of the arguments are computed before the call.
 #[derive(Debug, Clone)]
 pub struct WindowFunction {
     pub id: PlSmallStr,
@@ -211,8 +211,8 @@ impl Marks {
             |reverse: bool| if is_max { values.clone().cum_max(reverse) } else { values.clone().cum_min(reverse) };
         match frame {
             FrameBounds::All => self.within(if is_max { values.max() } else { values.min() }),
-            // A null does not change the extreme. Its row would have no value, so it gets the value of the row before
-            // it or, if the frame ends with the partition, of the row after it.
+            // The engine gives no extreme to a row with a null. So such a row gets the extreme of the row before it or,
+            // if the frame ends with the partition, of the row after it.
             FrameBounds::ToPeers | FrameBounds::ToRow => {
                 self.within(running(false).fill_null_with_strategy(FillNullStrategy::Forward(None)))
             }

@@ -1,4 +1,4 @@
-//! Subqueries in expressions. A correlated subquery is joined; any other is computed once.
+//! Subqueries in expressions. A correlated subquery is joined to the outer rows; any other subquery is computed once.
 
 use polars::prelude::{Expr, LiteralValue, Scalar, col, lit};
 use sqlparser::ast::{

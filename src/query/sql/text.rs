@@ -77,8 +77,8 @@ impl Select<'_> {
         let pattern = self.pattern(pattern)?;
         let new = replacement(&self.constant_text(new, whole)?);
         let text = self.words(x, &whole.to_string())?;
-        // Put the pattern in a group, because the engine takes a pattern without punctuation, and its replacement,
-        // literally.
+        // Put the pattern in a group. Otherwise, if the pattern has no punctuation, the engine takes both the pattern
+        // and the replacement literally.
         let (pattern, new) = (lit(format!("(?:{pattern})")), lit(new));
         let text = text.str();
         let expr = if is_global { text.replace_all(pattern, new, false) } else { text.replace(pattern, new, false) };

@@ -22,7 +22,7 @@ impl Select<'_> {
     /// Returns a unit, which the query gives as a text or as a name.
     pub fn unit(&mut self, expr: &ast::Expr, whole: &ast::Expr) -> Result<Unit> {
         let name = match expr {
-            // Other engines write DATEDIFF(second, …).
+            // Other engines allow a unit as a name, as in DATEDIFF(second, …).
             ast::Expr::Identifier(name) => name.value.clone(),
             _ => self.constant_text(expr, whole)?,
         };

@@ -1,8 +1,8 @@
 //! Window functions: the rows are sorted and numbered once per window, and the functions are computed within
 //! each partition.
 //!
-//! The engine's own window functions ignore three things: where nulls are sorted, the ORDER BY of averages, and the
-//! peers in the default frame.
+//! The rows are sorted here, because the engine's own window functions ignore three things: where nulls are sorted, the
+//! ORDER BY of averages, and the peers in the default frame.
 
 use polars::prelude::{DataType, Expr, PlSmallStr, col, lit, when};
 use sqlparser::ast::{

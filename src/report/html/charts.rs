@@ -15,7 +15,8 @@ use crate::time;
 /// Width of a chart in its own units.
 const WIDTH: f64 = 800.0;
 
-/// Colours that most people can distinguish in both themes, also if they are colour-blind (Okabe and Ito).
+/// Colours that most people, including the colour-blind, can distinguish in the light and the dark theme (Okabe and
+/// Ito).
 const COLOURS: [&str; 8] = ["#d55e00", "#0072b2", "#e69f00", "#cc79a7", "#56b4e9", "#009e73", "#b8a800", "#888888"];
 
 /// The restart causes, in the order of their colours and patterns.

@@ -16,7 +16,7 @@ const BINS: i64 = 48;
 /// Maximum number of steps of a curve.
 const STEPS: usize = 200;
 
-/// Maximum number of nodes.
+/// Maximum number of nodes that are shown.
 const NODES: usize = 30;
 
 /// The numbers that the charts show.
@@ -63,8 +63,8 @@ impl Histogram {
     }
 }
 
-/// The share of tasks that have started, by the time since their origin: one minus the Kaplan-Meier estimate of
-/// `start_latency`, over all tasks.
+/// The share of tasks that have started, by the time since their origin (creation or setup): one minus the Kaplan-Meier
+/// estimate of `start_latency`, over all tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// `created_to_started` or `setup_to_started`.
@@ -101,7 +101,7 @@ pub struct Step {
     pub seconds: f64,
     /// Number of tasks that had neither started nor been censored before this step.
     pub at_risk: i64,
-    /// The share of tasks that have started by then.
+    /// The share of tasks that have started up to and including this step.
     pub started: f64,
 }
 

@@ -24,8 +24,8 @@ pub struct Gap {
     pub until_at: Option<String>,
     /// `until_at` in nanoseconds since the epoch.
     pub until_ns: Option<i64>,
-    /// The number of counted restarts in the gap whose event was not seen, by `restart_log`. Null if the number of
-    /// lost restarts of the task is not known (see `coverage`).
+    /// The number of counted restarts in the gap whose event was not seen, according to `restart_log`. Null if the
+    /// number of lost restarts of the task is not known (see `coverage`).
     pub lost_restarts: Option<i64>,
 }
 

@@ -38,7 +38,7 @@ pub fn slices(task: &TaskStory, allocation: &Row) -> Vec<Slice> {
         end = Some(slice.until_ns.max(end.unwrap_or(i64::MIN)));
         slices.push(slice);
     }
-    // The task has not started, or waits for its next start.
+    // After its last run, the task may wait for its next start. A task without a run has only waited.
     let is_waiting = task.attempts.last().is_some_and(|row| row.text("outcome") == Some("waiting"));
     let last_event = task.events.iter().filter_map(|event| event.int("event_at_ns")).max();
     let until = if is_waiting { last_known.max(last_event) } else { last_event.filter(|_| count == 0) };

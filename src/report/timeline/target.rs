@@ -143,7 +143,7 @@ fn choose(store: &Store, mut candidates: Vec<Candidate>) -> Result<TargetMatch> 
                 allocations: vec![own("alloc_id")],
             })
         }
-        // The beginning of a parent's name is also the beginning of its children's names.
+        // A job that was found by the beginning of its ID has only its own allocations. Add those of its children.
         Some(Candidate::Job(job)) => {
             let name = job.job_id.clone().unwrap_or_default();
             let whole = jobs(store, &literal(&name), &name)?.into_iter().find_map(|other| match other {

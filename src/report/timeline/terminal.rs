@@ -22,7 +22,7 @@ pub struct Look {
 /// Width of the column of event types. A longer type moves the text after it to the right.
 const TYPE: usize = 16;
 
-/// Formats a timeline as lines of text. Nothing is cut: long texts are wrapped.
+/// Formats a timeline as lines of text. Long texts are wrapped; only lines of tables are cut.
 pub fn terminal(timeline: &Timeline, look: Look) -> String {
     let mut page = TextPage { look, lines: Vec::new() };
     page.put(0, &phrases::title(timeline), page.style().bold());
@@ -94,7 +94,7 @@ impl TextPage {
         }
     }
 
-    /// Adds a line of a table. Spaces in it are kept.
+    /// Adds a line of a table. Keeps its spaces, and cuts it to the width.
     fn put_raw(&mut self, indent: usize, line: &str) {
         let width = self.look.width.saturating_sub(indent);
         self.lines.push(" ".repeat(indent) + &console::truncate_str(line, width, "…"));
