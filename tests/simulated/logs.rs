@@ -37,7 +37,7 @@ fn lines(cluster: &Cluster, random: &mut Random) -> Vec<Vec<Line>> {
     nodes
 }
 
-/// A log in which other lines come between those of events.
+/// A log that has other lines between the lines of events.
 fn log(logger: &Logger, lines: &[Line], random: &mut Random) -> String {
     let mut log = String::new();
     for line in lines {
@@ -73,7 +73,7 @@ fn rows(paths: &[&Path]) -> anyhow::Result<Vec<Row>> {
     Ok(taken.table(Table::LogEvents).to_vec())
 }
 
-/// Allocation, task, type, time, message (if text reproduces it exactly), and whether the event fails the task.
+/// Allocation, task, type, time, message (if the log reproduces it exactly), and whether the event fails the task.
 type LoggedEvent = (String, String, String, i64, Option<String>, bool);
 
 #[test]
@@ -121,7 +121,8 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
                 *actual.entry(key).or_default() += 1;
                 ensure!(row["precision_ns"] == precision, "{row:?}");
             }
-            // Two equal lines with the same time count once if they are not neighbours, so the counts are not compared.
+            // Two equal lines with the same time give one row if they are not neighbours, so the counts are not
+            // compared.
             ensure!(actual.keys().eq(expected.keys()), "{is_json}: {} of {}", actual.len(), expected.len());
             // Neither the order of logs nor their repetition changes the result.
             let copies = super::directory()?;
@@ -154,7 +155,7 @@ fn logs_recover_only_real_events_that_no_document_shows() {
         let nodes = lines(&cluster, &mut random);
         let logs = directory.path().join("logs");
         fs::create_dir(&logs)?;
-        // Some lines are lost in some cases; one agent may log twice.
+        // In some cases, lines are lost. The events of an agent may be in two logs.
         let lost = *random.pick(&[0, 0, 20, 70]);
         let mut logged: BTreeMap<(String, String, String), Vec<i64>> = BTreeMap::new();
         for (number, lines) in nodes.iter().enumerate() {
@@ -162,8 +163,8 @@ fn logs_recover_only_real_events_that_no_document_shows() {
             let kept: Vec<Line> = lines.iter().filter(|_| !random.chance(lost)).cloned().collect();
             fs::write(logs.join(format!("{number}.log")), log(&any_logger(is_json, &mut random), &kept, &mut random))?;
             if random.chance(40) {
-                // The monitor of a debug bundle writes the same events some moments later, beginning when the monitor
-                // starts.
+                // The monitor of a debug bundle logs the same events 0.7 ms later. It lacks the events before the
+                // monitor started.
                 let from = random.below(kept.len().max(1));
                 let later = |line: &Line| Line { at: line.at + 700_000, ..line.clone() };
                 let monitored: Vec<Line> = kept.iter().skip(from).map(later).collect();
@@ -230,8 +231,8 @@ fn logs_recover_only_real_events_that_no_document_shows() {
             ensure!(lost == 0, "{:?} is wrongly reported as complete", of(row));
         }
         if is_exact {
-            // If the client lost the state of a task, or equal lines are close to each other, the count may be
-            // smaller.
+            // If the client lost the state of a task, or equal lines are close to each other, fewer events may be
+            // recovered.
             let total: usize =
                 missing.iter().filter(|(key, _)| key.2 != "Received").map(|(_, times)| times.len()).sum();
             let found: usize = recovered.iter().filter(|(key, _)| key.2 != "Received").map(|(_, count)| count).sum();

@@ -1,5 +1,5 @@
 //! The truth about each task up to its last version in view, derived from the meaning that the simulator gave each
-//! event.
+//! event. A version or an event is *in view* if a document shows it.
 //!
 //! A statistic infers the cause of a restart from the events around a `Restarting`. Here, the cause is stated by the
 //! scenario that generated the restart. Only the end of a run without a failure is inferred, since no event states it.
@@ -21,8 +21,8 @@ pub struct TaskOutcome<'a> {
     pub state: State,
     /// For each event up to that version, whether it is in view.
     pub seen: Vec<bool>,
-    /// For each event, whether a window shows it next to the previous event, which proves that nothing happened in
-    /// between.
+    /// For each event, whether one window shows both this event and the previous one. This proves that no event
+    /// happened in between.
     joined: Vec<bool>,
     /// The versions in view that contain the task's counter, oldest first.
     pub counters: Vec<Counter>,
@@ -34,7 +34,7 @@ pub struct Counter {
     pub at: i64,
     pub restarts: i64,
     last_restart: Option<i64>,
-    /// The time of the first event of the version's window, as the document has it.
+    /// The time of the first event of the version's window, as the document writes it.
     first_event: i64,
 }
 
@@ -108,8 +108,8 @@ impl TaskOutcome<'_> {
         &self.life.events[..self.seen.len()]
     }
 
-    /// Whether the events suffice to judge the task. They do if the client kept its state, and its clock never changed
-    /// their order.
+    /// Whether the events suffice to judge the task. They do if the client never lost the task's state, and the times
+    /// of the client's clock keep the events in order.
     pub fn is_clear(&self) -> bool {
         let known_at = self.events().iter().filter(|lived| lived.event.kind != "Driver");
         let place = |lived: &Lived| (lived.attempt, lived.event.time, rank(lived.event.kind));
@@ -173,8 +173,9 @@ impl TaskOutcome<'_> {
     /// - the time of its last restart;
     /// - the time of the first event of its window, which comes after the restart.
     ///
-    /// The last two are times of the client. They are used only if they are between the previous version in view, which
-    /// counts fewer restarts, and this version. Without a previous version, the creation takes its place.
+    /// The last two are times of the client's clock. Each of them is used only if it is between the previous version in
+    /// view, which counts fewer restarts, and this version. If there is no previous version, it must be between the
+    /// creation of the allocation and this version.
     fn known_by(&self, number: i64) -> Option<i64> {
         let first = self.counters.iter().position(|counter| counter.restarts >= number)?;
         let counter = &self.counters[first];
@@ -203,7 +204,7 @@ impl TaskOutcome<'_> {
         let last = |kind: &str| events.iter().rposition(|lived| lived.event.kind == kind);
         let starts = |lived: &&Lived| lived.event.kind == "Started";
         let end = last("Terminated").filter(|end| last("Started").is_none_or(|start| start < *end));
-        // Before Nomad 1.10.3, a kill was also recorded after the end.
+        // Only a kill before the end counts: before Nomad 1.10.3, a kill was also recorded after the end.
         let is_killed = end.is_some_and(|end| events[..end].iter().any(|lived| lived.event.kind == "Killing"));
         let end = end.map(|end| &events[end].event);
         let signal = last("Restart Signaled").map(|signal| events[signal].event.restart_reason.as_str());
@@ -227,7 +228,8 @@ impl TaskOutcome<'_> {
                 (if self.state.failed { "failed" } else { "stopped" }, self.state.finished_at)
             }
             (None, None, None) if lost => ("lost", None),
-            // The task may still run, or run later, in an allocation that has failed. Its end is unknown.
+            // In an allocation with such a status, the task may still run or run later. So the end of this run is
+            // unknown.
             (None, None, None) if ["unknown", "failed", "complete"].contains(&self.version.client_status) => {
                 ("unknown", None)
             }
@@ -266,8 +268,8 @@ impl TaskOutcome<'_> {
         }
     }
 
-    /// The times of those restarts that are in view and happened at or after `at` by the clocks of their events. With
-    /// `trusted`, leaves out restarts that may already be counted by a version in view that is not later than `at`.
+    /// Returns the times of the restarts in view whose events have a time at or after `at`. If `trusted`, it omits the
+    /// restarts that a version in view already counts, if that version is not later than `at`.
     pub fn seen_since(&self, at: i64, trusted: bool) -> Vec<i64> {
         let old = self.counters.iter().filter(|counter| trusted && counter.at <= at);
         let counted = old.map(|counter| counter.restarts).max().unwrap_or_default();
@@ -276,9 +278,9 @@ impl TaskOutcome<'_> {
         new.map(|((event, _), _)| self.life.events[event].event.time).filter(|time| *time >= at).collect()
     }
 
-    /// Counts the restarts out of view that happened since `at`, in two ways. The first number counts by the servers'
-    /// clock: the restarts after the last version of the allocation that is not later than `at`, whether that version
-    /// is in view or not. The second number leaves out each of these restarts whose event, or any later event, has a
+    /// Counts the restarts out of view that happened since `at`, in two ways. The first number uses the servers' clock.
+    /// It counts the restarts after the last version of the allocation that is not later than `at`, whether that
+    /// version is in view or not. The second number omits each of these restarts whose event, or any later event, has a
     /// time before `at` by the client's clock.
     pub fn unseen_since(&self, at: i64) -> [i64; 2] {
         let number = self.allocation.lives.iter().position(|life| std::ptr::eq(life, self.life)).unwrap_or_default();
