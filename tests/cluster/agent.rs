@@ -1,4 +1,4 @@
-//! A stand-in for a Nomad agent: answers requests as a test defines, over TCP, TLS or a socket, and can break
+//! A stand-in for a Nomad agent. It answers requests as a test defines, over TCP, TLS or a Unix socket, and can break
 //! connections.
 
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub struct Reply {
     stall: Duration,
     /// Whether TCP is reset at the cut.
     resets: bool,
-    /// No answer: the connection is closed.
+    /// Whether the connection is closed without an answer.
     hangs_up: bool,
     /// Writes an endless body, if set.
     play: Option<Arc<Play>>,
@@ -193,7 +193,7 @@ pub enum Over<'p> {
     Tcp,
     Ipv6,
     Socket(&'p Path),
-    /// TLS; the flag requires a client certificate.
+    /// TLS. If the flag is true, the agent requires a client certificate.
     Tls(bool),
 }
 
@@ -264,7 +264,7 @@ enum Plain {
 impl Serving {
     fn begin(&self, stream: Plain, tls: Option<Arc<ServerConfig>>) {
         let serving = self.clone();
-        // Some tests break connections on purpose.
+        // Errors are ignored, because some tests break connections on purpose.
         thread::spawn(move || match (stream, tls) {
             (Plain::Unix(stream), _) => serving.serve(stream).map(drop),
             (Plain::Tcp(stream), None) => {

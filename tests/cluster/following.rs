@@ -22,7 +22,7 @@ fn live(sandbox: &Sandbox, out: &str, replay: &Arc<Replay>, way: &str) -> Finish
     let agent = Agent::new(move |request| answering.answer(request));
     let run = [&["export", &agent.address, "-o", out, way], &QUICKLY[..]].concat();
     let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
-    // On a busy machine the program reads a stream later than the replay writes it.
+    // On a busy machine, the program may read a stream later than the replay writes it.
     if way == "--stream" {
         replay.wait_for_stream();
     } else {
@@ -143,7 +143,7 @@ fn after_a_gap_a_listing_shows_what_the_cluster_still_has() {
     check_coverage(&sandbox, "broken");
 }
 
-/// Follows an agent until it received these requests, or for some seconds.
+/// Follows an agent until it has received a number of requests for a path, at most for some seconds.
 fn follow(
     sandbox: &Sandbox,
     agent: &Agent,

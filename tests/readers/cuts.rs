@@ -91,7 +91,7 @@ fn damage_is_reported_alike_wherever_it_is_cut() {
     }
 }
 
-/// A part of an array that is read from a guessed start gives the same result as in sequence.
+/// The first part of an array ends where the second element starts, and in the state that a guessed start assumes.
 #[test]
 fn a_correct_guess_starts_where_the_previous_part_ends() {
     use alloclog::decode::document::{Mode, Position, Reader};
