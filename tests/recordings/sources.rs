@@ -24,7 +24,8 @@ fn states(taken: &Taken) -> States {
         .filter_map(|row| {
             let key = (text(row, "alloc_id")?, row["modify_index"].as_i64()?, text(row, "task")?);
             let mut row = row.clone();
-            // Only a listing with resources shows the hooks, and the first document differs.
+            // These columns may differ: only a listing with resources shows the hooks, and `snapshot_id` names the
+            // first document.
             for name in ["lifecycle_hook", "sidecar", "snapshot_id"] {
                 row.remove(name);
             }
