@@ -1,4 +1,4 @@
-//! Recordings of real agents. The event stream is the truth to which the list snapshots are compared.
+//! Recordings of real agents. The event stream is the truth with which the list snapshots are compared.
 //!
 //! `samples/` is always available. It was cut from a recording. ALLOCLOG_RECORDINGS names the directory of this
 //! recording; the default is `../shared/recordings/nomad-2.0` next to the repository. If the recording is missing,

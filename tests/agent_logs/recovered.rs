@@ -83,8 +83,8 @@ impl Truth {
         Truth { events, last_ns, failures: failures(&store), causes: causes(&store), started: outcomes(&store) }
     }
 
-    /// Returns three numbers of events of the listed allocations: events that the sources show, events that only the
-    /// logs recover, and all events. Panics if a recovered event does not match a missing event at its time, or if an
+    /// Returns three numbers of events of the listed allocations: events that documents show, events that only the logs
+    /// recover, and all events. Panics if a recovered event does not match a missing event at its time, or if an
     /// incomplete history is reported as complete.
     pub(super) fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();

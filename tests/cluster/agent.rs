@@ -46,7 +46,7 @@ type Play = dyn Fn(&mut dyn Write) -> io::Result<Ending> + Send + Sync;
 /// How the agent ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Normally.
+    /// The connection is closed normally.
     Closed,
     /// TCP is reset.
     Reset,
@@ -138,7 +138,7 @@ impl Reply {
         self.cut(bytes)
     }
 
-    /// Stalls for this time after this many bytes of the body.
+    /// Stalls for this time after this many bytes of the body, then closes the connection.
     pub fn stall(mut self, bytes: usize, time: Duration) -> Reply {
         self.stall = time;
         self.cut(bytes)
@@ -244,7 +244,7 @@ impl Agent {
         self.requests.lock().expect("no thread has died").clone()
     }
 
-    /// The requests of a path.
+    /// The requests for a path so far.
     pub fn asked(&self, path: &str) -> Vec<Request> {
         self.requests().into_iter().filter(|request| request.path == path).collect()
     }

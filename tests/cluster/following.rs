@@ -51,7 +51,8 @@ fn hold(rows: &[String], others: &[String]) -> bool {
     others.iter().all(|row| rows.binary_search(row).is_ok())
 }
 
-/// Checks that coverage names exactly the tasks with missing events, and their lost restarts.
+/// Checks that coverage counts exactly the lost restarts of each task, and that a task that is reported as complete
+/// lacks no event.
 fn check_coverage(sandbox: &Sandbox, out: &str) {
     type Counts = BTreeMap<(String, String), (i64, i64)>;
     let count = |name: &str| {

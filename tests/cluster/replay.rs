@@ -67,7 +67,7 @@ pub struct Opened {
 /// The events of one index.
 struct Frame {
     index: i64,
-    /// Its time, relative to the first.
+    /// Its time, relative to the first frame.
     after: Duration,
     events: Vec<Event>,
 }
@@ -80,7 +80,7 @@ struct Event {
 }
 
 impl Replay {
-    /// Replays a recording within a time.
+    /// Replays a recording in the time `within`.
     pub fn new(recording: &Path, within: Duration, remembered: usize, troubles: &[(usize, Trouble)]) -> Arc<Replay> {
         let frames = frames(&read(recording));
         let life = frames.last().expect("frames").after;

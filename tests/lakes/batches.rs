@@ -13,7 +13,7 @@ use alloclog::lake::{Lake, TableHeads, ingest};
 
 use super::{documents, ingested, kept, lake, rows, sample};
 
-/// The objects that a vacuum removes, or would remove.
+/// The objects that a vacuum removes or, in a dry run, would remove.
 fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> Vec<ObjectInfo> {
     let mut gone = Vec::new();
     vacuum::vacuum(lake, older_than_ms, dry_run, &mut |object| gone.push(object.clone())).unwrap();

@@ -3,7 +3,7 @@
 use super::documents;
 use super::property::{Outcome, assert_same, read};
 
-/// Splits a document once at every byte, and reads it in pieces of every small size. All results must be equal.
+/// Splits a document in two at every byte. All results must be equal.
 fn never_shows<'a>(name: &str, bytes: &'a [u8], strict: bool) -> Outcome<'a> {
     let whole = read(bytes, &[], strict);
     for cut in 0..=bytes.len() {

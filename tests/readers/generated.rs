@@ -261,7 +261,7 @@ fn member(name: &str, value: Json) -> Json {
     Json::Object(vec![(name.to_owned(), value)])
 }
 
-/// An element of an array or a line.
+/// An element of an array, or the value of a line.
 fn element() -> BoxedStrategy<Json> {
     let payload = prop_oneof![
         allocation().prop_map(|a| member("Allocation", a)),

@@ -1,5 +1,5 @@
-//! Deep, long, foreign and endless input. It must cause no panic and no stack overflow, use bounded memory, and give
-//! the right message.
+//! Deep, long, wrongly encoded and endless input. It must cause no panic and no stack overflow, use bounded memory, and
+//! give the right message.
 
 use alloclog::decode::document::{ItemContent, Mode, Position, Reader};
 

@@ -53,7 +53,7 @@ pub fn check(
     let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
     let reported: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
     ensure!(reported.len() == rejected, "{rejected} parts cannot be read, but the messages are {reported:?}");
-    // Instead of the hash, the texts that it covers are compared.
+    // `text_hash` is left out, because the texts that it covers are compared.
     let mut given = given(taken, &["text_hash"])?;
     // Absences are checked through the views that use them.
     given.remove(&Table::Absences);

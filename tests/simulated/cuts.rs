@@ -13,7 +13,7 @@ use super::{directory, for_all, packed};
 use crate::simulator::{Cluster, Document, Random};
 use crate::support::{Taken, take};
 
-/// The offset of the magic word of a tar.
+/// The offset at which the magic word of a tar ends.
 const USTAR: usize = 262;
 
 #[test]

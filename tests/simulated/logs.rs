@@ -92,7 +92,7 @@ fn every_line_of_an_event_is_a_row_and_text_and_json_agree() {
                 fs::write(directory.path().join(format!("nomad-{number}.log")), text)?;
                 for line in lines {
                     let at = line.at - line.at % precision;
-                    // In text a backslash and a control character are ambiguous.
+                    // In the text form of a log, a backslash or a control character of a message is ambiguous.
                     let is_exact =
                         is_json || !line.message.chars().any(|c| c.is_control() || c == '\\' || c >= '\u{200b}');
                     let message = is_exact.then(|| mask::text(&line.message).into_owned());

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::simulator::{Random, SECOND};
 
 const HOUR: i64 = 3600 * SECOND;
-/// The beginning of an hour.
+/// The time from which the times of a case are counted: the beginning of an hour.
 const BEGIN: i64 = 1_795_456_800 * SECOND;
 
 /// A status of an allocation, and when it begins.
@@ -50,7 +50,7 @@ enum Kind {
     Full(&'static str),
     /// Some allocations.
     Partial,
-    /// The last version of each allocation within some minutes, shown by the event stream.
+    /// The event stream of ten minutes. It shows the last version of each allocation that changed in this time.
     Stream,
 }
 

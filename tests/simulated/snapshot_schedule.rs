@@ -76,8 +76,8 @@ fn look() -> impl Strategy<Value = Observation> {
         1 => Just(Kind::Bundle),
     ];
     let flags = (prop_oneof![3 => Just(true), 1 => Just(false)], prop_oneof![5 => Just(false), 1 => Just(true)]);
-    // Few different times and seeds are common, so that documents often repeat the versions of another one, or nearly
-    // do.
+    // Half of the times and half of the seeds have one of a few values. So documents often show the same versions as
+    // another document, or nearly the same.
     let moment = prop_oneof![1 => 0..=1000i64, 1 => (1..=5i64).prop_map(|n| n * 200)];
     let seed = prop_oneof![1 => any::<u64>(), 1 => 0..3u64];
     (kind, moment, flags, seed).prop_map(|(kind, moment, (is_named, is_trimmed), seed)| Observation {

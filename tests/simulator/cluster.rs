@@ -52,8 +52,8 @@ pub enum Replacing {
     Preempted,
     /// The node was down, or was disconnected for too long.
     Lost,
-    /// The node was disconnected and may come back. The reason in the view is also lost, but the allocation is replaced
-    /// like a failed one.
+    /// The node was disconnected and may come back. The view gives the reason `lost` here, too, but the allocation is
+    /// replaced like a failed one.
     Disconnected,
 }
 
@@ -205,8 +205,8 @@ impl Cluster {
         if let Some(outage) = node.outage.filter(|o| o.from > place.at) {
             let dead = |at: i64| course.dead_at.is_some_and(|dead| node.heard(dead, true) < at);
             match outage.kind {
-                // The outage does not affect an allocation that ended before. Only Nomad 1.8 marks it lost
-                // nevertheless.
+                // An outage does not affect an allocation that ended before. Only Nomad 1.8 marks such an allocation as
+                // lost.
                 _ if dead(outage.noticed) && node.version != "1.8.4" => {}
                 OutageKind::Tolerated if dead(outage.noticed) => {}
                 OutageKind::Tolerated => {

@@ -105,7 +105,7 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// Waits for a short time between two events of one action. This cannot be interrupted.
+    /// Waits for a short time between two events of one action. Nothing interrupts this wait.
     fn blink(&mut self) {
         self.now += self.random.seconds(0.000_02, 0.004);
     }

@@ -36,7 +36,7 @@ pub enum Encoder {
     GoClient,
 }
 
-/// How a time is written if the event did not happen, such as the end of a running task.
+/// How a missing time is written, such as the end of a task that still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Never {
     Null,

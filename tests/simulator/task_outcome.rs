@@ -269,7 +269,7 @@ impl TaskOutcome<'_> {
     }
 
     /// Returns the times of the restarts in view whose events have a time at or after `at`. If `trusted`, it omits the
-    /// restarts that a version in view already counts, if that version is not later than `at`.
+    /// restarts that are already counted by a version in view that is not later than `at`.
     pub fn seen_since(&self, at: i64, trusted: bool) -> Vec<i64> {
         let old = self.counters.iter().filter(|counter| trusted && counter.at <= at);
         let counted = old.map(|counter| counter.restarts).max().unwrap_or_default();

@@ -53,8 +53,8 @@ pub struct TaskTruth {
     /// True if an event up to the last shown version is in no window. Such a task must never be reported as complete,
     /// unless `deceptive`.
     pub missing: bool,
-    /// True if a loss of events may be impossible to detect. An event is in no window, and after it either the client
-    /// lost the state of the task, or a full window starts with another `Received`.
+    /// True if a loss of events may be impossible to detect. This is so if an event is in no window, and after it
+    /// either the client lost the state of the task, or a full window starts with another `Received`.
     pub deceptive: bool,
     /// True if no event is missing and the windows prove that. Such a task must be reported as complete.
     pub plain: bool,
@@ -270,7 +270,8 @@ impl<'a> Truth<'a> {
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            // Drop repeated windows: after a clock was set back, a window would not even join a copy of itself.
+            // Drop repeated windows. After a clock was set back, there would seem to be a gap even between two copies
+            // of one window.
             let place = |window: &Window| (window.modify_index, window.modified_at, window.restarts.is_some());
             windows.sort_by_key(|window| (place(window), window.floats, window.marked));
             windows.dedup_by_key(|window| (place(window), window.floats, window.marked));

@@ -78,7 +78,8 @@ impl Version {
         }
     }
 
-    /// Whether no task of the allocation will run again, by its client status (`Allocation.ClientTerminalStatus`).
+    /// Whether no task of the allocation will run again, according to the client status
+    /// (`Allocation.ClientTerminalStatus`).
     pub fn is_terminal(&self) -> bool {
         matches!(self.client_status, "complete" | "failed" | "lost")
     }

@@ -2,7 +2,7 @@
 //!
 //! ALLOCLOG_FEED_SECONDS sets how long the replay of the recorded twelve minutes takes. The default is 20 s. 73 s is
 //! ten times real speed.
-//! ALLOCLOG_FEED_SEED repeats the run of a seed.
+//! ALLOCLOG_FEED_SEED sets the seed, to repeat a run that printed its seed.
 
 use std::collections::BTreeSet;
 use std::fs;
