@@ -1,4 +1,4 @@
-//! A live cluster as a source: the program against a stand-in for a Nomad agent.
+//! A live cluster as a source. In most tests, the program sends its requests to a stand-in for a Nomad agent.
 
 mod agent;
 mod client_logs;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::sandbox::{Sandbox, allocation};
 use crate::support::Exported;
 
-/// A zstd file that expands to `mebibytes` of white space after `begin`.
+/// A zstd file that expands to `begin`, followed by `mebibytes` MiB of white space.
 fn bomb(begin: &str, mebibytes: usize) -> Vec<u8> {
     let spaces = zstd::encode_all(vec![b' '; 1 << 20].as_slice(), 1).expect("bytes that can be compressed");
     let mut packed = zstd::encode_all(begin.as_bytes(), 1).expect("bytes that can be compressed");

@@ -26,7 +26,7 @@ pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("samples").join(name)
 }
 
-/// Documents of one cluster in chronological order, followed by documents of every shape.
+/// Listings of one cluster in chronological order, followed by a document with full allocations and an event stream.
 pub fn documents() -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = fs::read_dir(sample("cluster")).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.sort();

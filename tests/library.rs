@@ -17,7 +17,7 @@ fn the_example_of_the_library_gives_the_rows_of_the_command() {
     assert_eq!(rows, expected);
 }
 
-/// Compiles the example in the documentation; the test above runs it.
+/// The test above runs examples/restarts.rs. The example in the documentation must consist of lines of that program.
 #[test]
 fn the_example_in_the_documentation_of_the_library_is_that_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -50,7 +50,7 @@ fn the_same_input_gives_the_same_bytes_in_every_format() {
 }
 
 /// Edited and damaged copies of a document show known versions. Thread timing must not decide whether a copy is read or
-/// skipped. There are more copies than can be in flight at a time.
+/// skipped. There are more copies than the program reads at a time.
 #[test]
 fn changed_copies_give_the_same_bytes_on_every_run() {
     let sandbox = Sandbox::new();

@@ -15,7 +15,7 @@ fn a_name_prints_a_table_in_every_format() {
             let flags = ["-o", "out", "--format", other, "--table", name, "--force", "-q"];
             sandbox.export(&[&[cluster.as_str()], &flags[..]].concat()).exits_with(0);
             let (asked, exported) = (fs::read(sandbox.path(&file)), fs::read(sandbox.path("out").join(&file)));
-            // Parquet and Arrow files are compared only byte by byte. Their bytes include the types.
+            // The files are compared byte by byte. In Parquet and Arrow, the bytes include the types of the columns.
             assert!(asked.expect("a file") == exported.expect("a file"), "{file}");
         }
     }

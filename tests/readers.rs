@@ -1,12 +1,12 @@
 //! Compares the fast reader with serde_json's, and both with expected results.
 //!
-//! These tests are deterministic: they use no clock and no randomness. `ALLOCLOG_CASES` (default 1) multiplies the
-//! number of generated cases. Before a release, use a value that takes an hour:
+//! These tests are deterministic: they use no clock, and their random seeds are fixed. `ALLOCLOG_CASES` (default 1)
+//! multiplies the number of generated cases. Before a release, use a value that takes an hour:
 //!
 //!     ALLOCLOG_CASES=100 cargo test --release --test tests readers
 //!
-//! An ignored test prints the speed of both readers. It reads a generated listing, or with `ALLOCLOG_BENCH=FILE` that
-//! file:
+//! An ignored test prints the speed of both readers. It reads a generated listing, or the file that
+//! `ALLOCLOG_BENCH=FILE` names:
 //!
 //!     cargo test --release --test tests readers::speed -- --ignored --nocapture
 

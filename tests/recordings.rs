@@ -1,4 +1,4 @@
-//! Recordings of real agents. The event stream is the truth to which the list snapshots are compared.
+//! Recordings of real agents. The event stream is the truth with which the list snapshots are compared.
 //!
 //! `samples/` is always available. It was cut from a recording. ALLOCLOG_RECORDINGS names the directory of this
 //! recording; the default is `../shared/recordings/nomad-2.0` next to the repository. If the recording is missing,
@@ -51,7 +51,7 @@ pub fn recording() -> Option<PathBuf> {
     None
 }
 
-/// The unpacked archives of the recording, each in a directory. Used by tests on single documents.
+/// Unpacks an archive of the recording, once per run, and returns its directory. For tests on single documents.
 pub fn unpacked(recording: &Path, archive: &str) -> PathBuf {
     static DONE: OnceLock<std::sync::Mutex<Vec<String>>> = OnceLock::new();
     let mut done = DONE.get_or_init(Default::default).lock().expect("no test has died in here");

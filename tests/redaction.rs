@@ -49,7 +49,8 @@ fn holds(column: &str) -> Holds {
     }
 }
 
-/// A row as text, with its names replaced by their pseudonyms. A free text that is not empty becomes `a text`.
+/// A row as text. If there is a redactor, names are replaced by their pseudonyms. A free text that is not empty becomes
+/// `a text`.
 fn renamed(row: &Row, redactor: Option<&Redactor>) -> String {
     let own = |name: &str| row.get(name).as_str();
     let renamed = |(column, value): &(String, Value)| {

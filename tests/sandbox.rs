@@ -47,7 +47,7 @@ impl Sandbox {
         self.run(&[&["export"], arguments].concat())
     }
 
-    /// All files below a directory, with their bytes.
+    /// The files in a directory, with their bytes. The directory must have no subdirectories.
     pub fn files(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
         let entries = fs::read_dir(self.path(name)).expect("a directory");
         let file = |path: PathBuf| (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read(path));

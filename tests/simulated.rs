@@ -1,4 +1,4 @@
-//! Compares the simulator's truth with the rows that the program reads from its documents.
+//! Compares the simulator's truth with the rows that the program reads from the simulator's documents.
 //!
 //! Each test states a property, and tries it on generated clusters with snapshots at random times. The cases are
 //! deterministic. `ALLOCLOG_CASES=100` tries a hundred times as many cases, beginning with the default ones:
@@ -28,7 +28,7 @@ use std::fmt::Debug;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-/// Tries a property on `cases` times `ALLOCLOG_CASES` cases.
+/// Tries a property on `cases` cases, multiplied by `ALLOCLOG_CASES` if it is set.
 fn for_all<S: Strategy>(cases: u32, strategy: S, property: impl Fn(&S::Value) -> anyhow::Result<()>)
 where
     S::Value: Debug,

@@ -1,9 +1,10 @@
-//! A simulated Nomad cluster with known truth.
+//! A simulated Nomad cluster whose complete history is known.
 //!
-//! [`Cluster::simulate`] generates a cluster from a seed: jobs on nodes, and allocations whose tasks start, fail, are
-//! restarted, killed, lost and found again, with every event. It then renders what Nomad would have served at any
-//! time, in every shape of document ([`Style`]). A document shows only the last ten events of a task. [`Truth`] says
-//! what can be known from a set of such documents. It uses the simulator's own state, never JSON.
+//! [`Cluster::simulate`] generates a cluster from a seed: nodes, jobs, and allocations whose tasks start, fail, are
+//! restarted, killed, lost and found again. The cluster keeps every event. [`Cluster::document`] and similar methods
+//! render what Nomad would have served at any time, in every form of document ([`Style`]). A document shows only the
+//! last ten events of a task. [`Truth`] says what can be known from a set of such documents. It is computed from the
+//! simulator's own state, never from JSON.
 //!
 //! Times are nanoseconds since the epoch on the clock of the servers, which is assumed to be correct.
 

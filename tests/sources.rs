@@ -178,8 +178,8 @@ fn a_directory_or_glob_without_allocations_is_a_failure() {
         read(&sandbox, &["state", source]).exits_with(0);
         read(&sandbox, &[source, "nodes"]).exits_with(1);
     }
-    // An empty list is a valid source, also in a dump with nodes. Documents next to allocations are valid, too. A
-    // file that is named explicitly is always read.
+    // An empty list is a valid source, also in a dump with nodes. So is a dump with nodes and allocations. A file
+    // without allocations is valid if it is named explicitly.
     for sources in [&["empty"][..], &["empty/*"], &["bare"], &["state"], &["nodes/a.json", "state"], &["nodes/a.json"]]
     {
         read(&sandbox, sources).exits_with(0);
@@ -281,7 +281,7 @@ fn skipped_files_of_a_directory_are_reported() {
         lines
     };
     assert_eq!(skipped(&["d", "-v"]), expected);
-    // One line with the number of files, and an example for the most frequent reason.
+    // Without -v, there is one line with the number of files, and an example for the most frequent reason.
     let [line] = &skipped(&["d"])[..] else { panic!("one line") };
     assert!(
         line.ends_with("; and 6 more files (-v names them)") && expected.iter().any(|one| line.starts_with(one)),
@@ -422,7 +422,7 @@ fn a_listing_truncated_at_a_line_by_its_tar_is_not_full() {
     sandbox.file("cut.tar", &bytes[..begin + lines[0].len()]);
     read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3).stderr_has("the archive ends within this file");
     assert_eq!((covered(&sandbox), allocations(&sandbox)), (vec![None], vec!["a".to_owned()]));
-    // A complete listing is a full listing, even if the archive ends after it too early.
+    // A complete listing is a full listing, even if the archive is truncated after it.
     sandbox.file("cut.tar", &bytes[..begin + listing.len()]);
     read(&sandbox, &["cut.tar", "--full-listing"]).exits_with(3);
     assert_eq!(covered(&sandbox), [Some("*".to_owned())]);

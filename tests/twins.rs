@@ -1,4 +1,5 @@
-//! Views with a native twin give the same rows as their SQL. All views that read such a view give the same rows, too.
+//! A native twin of a view is Rust code that computes the view instead of its SQL. It gives the same rows as the SQL.
+//! All views that read such a view also give the same rows with either of them.
 //!
 //! In the random histories, tasks behave as in no real cluster. Any event type follows any other. Times are equal,
 //! decrease or are missing. Counters decrease or are missing. Some documents passed through a float, and a log contains
@@ -122,7 +123,7 @@ impl History {
             }
             ns += *random.pick(&[0, 0, 1, 150, 1_001, 2_000_000_007, 60_000_000_011]);
             if random.chance(2) {
-                ns -= 3_000_000_001; // its clock was set back
+                ns -= 3_000_000_001; // the clock of the client was set back
             }
             let time = if random.chance(3) { 0 } else { ns };
             history.events.push(event(kind, time, random));

@@ -54,7 +54,7 @@ impl ViewStore {
     }
 
     /// Checks that every view has the same rows if the views with a native twin are computed by their SQL. The rows
-    /// must be equal bit by bit and in the same order, whether helper views are themselves results or not.
+    /// must be equal bit by bit and in the same order, both if helper views are results themselves and if they are not.
     pub fn check_twins(&self) -> anyhow::Result<()> {
         for wanted in [VIEWS.iter().collect::<Vec<_>>(), VIEWS.iter().filter(|view| view.is_exported()).collect()] {
             let plans = plan::needed(&wanted, &GroupBy::default());

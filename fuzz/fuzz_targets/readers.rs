@@ -8,7 +8,7 @@
 #![allow(missing_docs)]
 
 // Includes the decoder's source instead of linking the library, because the decoder needs neither polars nor arrow.
-// These take minutes to compile, and much longer with the fuzzer's instrumentation.
+// polars and arrow take minutes to compile, and much longer with the fuzzer's instrumentation.
 #[allow(dead_code, unused_imports)]
 #[path = "../../src/decode"]
 mod decode {

@@ -22,7 +22,7 @@ fn ahead(client: &str, clock: &str) -> i64 {
     }
 }
 
-/// The same time in nanoseconds by the clock of a client.
+/// The time `ns` as the clock of a client shows it, in nanoseconds.
 fn by_clock(client: &str, ns: i64) -> i64 {
     let text = time::to_rfc3339(ns);
     ns + ahead(client, &text[11..19]) * 1_000_000
@@ -55,7 +55,7 @@ fn set_clock(client: &str, state: &mut Value) {
     }
 }
 
-/// The documents, one a line, with other clocks.
+/// The documents in a text, one per line, with the times that the wrong clocks give.
 fn with_clocks(text: &str) -> String {
     let frames = serde_json::Deserializer::from_str(text).into_iter::<Value>().map(|frame| {
         let mut frame = frame.unwrap();

@@ -1,5 +1,5 @@
-//! Writes lines as a Nomad client does through go-hclog. Follows hclog's source (`intlogger.go`), not the program's
-//! reader.
+//! Writes lines as a Nomad client does through go-hclog. The code follows hclog's source (`intlogger.go`), not the
+//! program's reader.
 
 use std::fmt::Write;
 

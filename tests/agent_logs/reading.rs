@@ -101,7 +101,8 @@ fn lines_are_filtered_through_the_allocations_of_a_lake() {
     assert_eq!(restarts(&["lake", &logs]), restarts(&[&cluster, &logs]));
 }
 
-/// Logs are often ingested alone, after the listings. Then the lake to which they are added shows their allocations.
+/// Logs are often ingested alone, after the listings. Then the program finds the allocations of their lines in the
+/// lake.
 #[test]
 fn ingested_lines_are_filtered_through_the_allocations_of_their_lake() {
     let sandbox = Sandbox::new();

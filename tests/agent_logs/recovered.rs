@@ -83,8 +83,8 @@ impl Truth {
         Truth { events, last_ns, failures: failures(&store), causes: causes(&store), started: outcomes(&store) }
     }
 
-    /// Returns three numbers of events of the listed allocations: events that the sources show, events that only the
-    /// logs recover, and all events. Panics if a recovered event does not match a missing event at its time, or if an
+    /// Returns three numbers of events of the listed allocations: events that documents show, events that only the logs
+    /// recover, and all events. Panics if a recovered event does not match a missing event at its time, or if an
     /// incomplete history is reported as complete.
     pub(super) fn compared(&self, store: &ViewStore) -> (usize, usize, usize) {
         let coverage = store.rows("coverage").unwrap();
@@ -120,7 +120,7 @@ impl Truth {
             times.unwrap().remove(place.unwrap());
             right += 1;
         }
-        // The sample of the stream lacks most tasks.
+        // The sample of the stream lacks most tasks, so this check is only for the whole stream.
         for row in coverage.iter().filter(|row| is(row, "complete") && self.started.len() > 100) {
             let (until, count) = last_shown[&task(row)];
             let of_task = self.events.iter().filter(|((of, _), _)| *of == task(row)).flat_map(|(_, times)| times);
@@ -191,7 +191,7 @@ fn the_sample_logs_recover_every_event_of_their_allocations() {
     assert!(covered.int("log_events") == Some(lines as i64 - 25) && !is(covered, "complete"));
     let attempts = store.rows("attempts").unwrap();
     let numbers: Vec<_> = attempts.iter().filter(is_api).map(|row| row.int("attempt").unwrap()).collect();
-    // The log continues after the last listing, but no counter shows that it contains every later restart.
+    // The log continues after the last listing. But no counter shows that the log contains every later restart.
     assert_eq!(numbers, (1..=18).collect::<Vec<i64>>());
     store.check_twins().unwrap();
 }

@@ -1,4 +1,4 @@
-//! A stand-in for a Nomad agent: answers requests as a test defines, over TCP, TLS or a socket, and can break
+//! A stand-in for a Nomad agent. It answers requests as a test defines, over TCP, TLS or a Unix socket, and can break
 //! connections.
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ type Play = dyn Fn(&mut dyn Write) -> io::Result<Ending> + Send + Sync;
 /// How the agent ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Normally.
+    /// The connection is closed normally.
     Closed,
     /// TCP is reset.
     Reset,
@@ -66,7 +66,7 @@ pub struct Reply {
     stall: Duration,
     /// Whether TCP is reset at the cut.
     resets: bool,
-    /// No answer: the connection is closed.
+    /// Whether the connection is closed without an answer.
     hangs_up: bool,
     /// Writes an endless body, if set.
     play: Option<Arc<Play>>,
@@ -138,7 +138,7 @@ impl Reply {
         self.cut(bytes)
     }
 
-    /// Stalls for this time after this many bytes of the body.
+    /// Stalls for this time after this many bytes of the body, then closes the connection.
     pub fn stall(mut self, bytes: usize, time: Duration) -> Reply {
         self.stall = time;
         self.cut(bytes)
@@ -193,7 +193,7 @@ pub enum Over<'p> {
     Tcp,
     Ipv6,
     Socket(&'p Path),
-    /// TLS; the flag requires a client certificate.
+    /// TLS. If the flag is true, the agent requires a client certificate.
     Tls(bool),
 }
 
@@ -244,7 +244,7 @@ impl Agent {
         self.requests.lock().expect("no thread has died").clone()
     }
 
-    /// The requests of a path.
+    /// The requests for a path so far.
     pub fn asked(&self, path: &str) -> Vec<Request> {
         self.requests().into_iter().filter(|request| request.path == path).collect()
     }
@@ -264,7 +264,7 @@ enum Plain {
 impl Serving {
     fn begin(&self, stream: Plain, tls: Option<Arc<ServerConfig>>) {
         let serving = self.clone();
-        // Some tests break connections on purpose.
+        // Errors are ignored, because some tests break connections on purpose.
         thread::spawn(move || match (stream, tls) {
             (Plain::Unix(stream), _) => serving.serve(stream).map(drop),
             (Plain::Tcp(stream), None) => {

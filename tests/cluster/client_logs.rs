@@ -31,7 +31,8 @@ fn log(id: &str) -> String {
     fs::read_to_string(sample(&format!("logs/{name}.log"))).expect("a log")
 }
 
-/// A cluster whose nodes differ by these fields, with these logs.
+/// The sample cluster with changes of some nodes: the name of the node, the field, and its new value. `export` answers
+/// the requests for logs.
 fn cluster(fields: &[(&str, &str, &str)], export: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Agent {
     let mut list: Vec<Value> = serde_json::from_str(&nodes()).expect("a list");
     for (name, field, value) in fields {
@@ -86,7 +87,7 @@ fn logs_are_saved_as_served_and_read_back_with_their_node() {
     sandbox.nomad(&[], &run).exits_with(0).stderr_has("84 lines of logs: 84 new");
     let rows = Exported::read(&sandbox.path("out"), "log_events");
     assert!(rows.len() == 84 && rows.iter().all(|row| expected.contains_key(row["node_id"].as_str().unwrap_or(""))));
-    // The logs on the disks of the clients have the same lines. A second fetch adds no line, either.
+    // A second fetch saves the same lines again, and `samples/logs` has the same lines, too. Neither changes the rows.
     fetch(&sandbox, &agent, &[]).exits_with(0);
     let recovered = |sources: &[&str], out: &str| {
         sandbox.export(&[sources, &["-o", out, "--table", "recovered_events", "--format", "csv"]].concat());
@@ -107,7 +108,7 @@ fn a_client_without_a_log_is_named_with_the_reason() {
         .stderr_has("wrote the logs of 1 of 3 clients");
     assert_eq!(saved(&sandbox).into_keys().collect::<Vec<_>>(), [ids["client3"].clone()]);
     assert_eq!(agent.asked(EXPORT).len(), 1);
-    // Names come from the cluster, and must not lead out of the directory.
+    // The ID of a node comes from the cluster and becomes part of a path. It must not lead out of the directory.
     let sandbox = Sandbox::new();
     let agent = cluster(&[("client1", "ID", "../../../../../../../../../../etc/x.log")], whole);
     fetch(&sandbox, &agent, &[]).exits_with(0).stderr_has("its ID is not a Nomad ID");
@@ -129,7 +130,7 @@ fn a_refusal_names_the_next_step_and_keeps_the_listing() {
             1,
         ),
         (missing(), &["no such file or directory"], 3),
-        // For example, if log_file names a directory.
+        // Nomad answers this, for example, if log_file names a directory.
         (Reply::list(1, ""), &["must name a file, not a directory"], 3),
         (Reply::list(1, "-- No entries --\n"), &["returns no log"], 3),
         (Reply::status("500 Oops", &format!("{TOKEN} makes no sense")), &["*** makes no sense"], 3),
@@ -196,7 +197,8 @@ fn a_log_that_breaks_off_is_requested_again_and_never_saved_in_part() {
     assert!(!has_leftovers(&sandbox.path("dumps")));
     assert_eq!(agent.asked(EXPORT).iter().filter(|request| request.parameter("node_id") == first).count(), 3);
 
-    // If a log breaks off, Nomad ends its answer as if the log were whole. The last line is then cut off.
+    // If Nomad cannot read a log to its end, it ends the answer as if the log were whole. The last line is then cut
+    // off.
     let agent = cluster(&[], |request| {
         let text = log(request.parameter("node_id"));
         Reply::list(7, &text.as_bytes()[..text.len() - 7])
@@ -227,7 +229,7 @@ fn several_clients_are_queried_at_a_time_and_reported_in_order() {
         EXPORT => {
             counts.1.fetch_max(counts.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             let number: usize = request.parameter("node_id")[24..].parse().expect("a number");
-            // Earlier clients answer later.
+            // Except for the first client, earlier clients answer later.
             thread::sleep(Duration::from_millis(if number == 0 { 0 } else { 60 - number as u64 }));
             counts.0.fetch_sub(1, Ordering::SeqCst);
             if number % 10 == 3 { Reply::status("500 Oops", "no such file") } else { Reply::list(7, text.clone()) }

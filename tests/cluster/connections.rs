@@ -97,7 +97,7 @@ fn tls_trusts_the_given_authorities_and_explains_failures() {
     fs::copy(&ca, sandbox.path("authorities/ca.pem")).expect("a file");
     let localhost = agent.address.replace("127.0.0.1", "localhost");
     let strict = strict.address.replace("127.0.0.1", "localhost");
-    // A connection to localhost may first try other addresses than the one on which the agent listens.
+    // The program may first try another address of localhost than the one on which the agent listens.
     sandbox.nomad(&[], &["report", &localhost]).exits_with(1).stderr_has("not known here").stderr_has("NOMAD_CACERT");
     sandbox.nomad(&[], &["query", "snapshots", &localhost, "--ca-cert", &ca]).exits_with(0);
     sandbox.nomad(&[("NOMAD_CACERT", &ca)], &["query", "snapshots", &localhost]).exits_with(0);

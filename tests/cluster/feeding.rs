@@ -19,7 +19,7 @@ use super::replay::Replay;
 use crate::sandbox::{Sandbox, allocation, sample};
 use crate::support::{Exported, Row};
 
-/// Every stored table.
+/// The stored tables that are compared.
 const TABLES: [&str; 6] =
     ["task_events", "allocation_history", "task_state_history", "sightings", "nodes", "snapshots"];
 
@@ -27,7 +27,7 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// The sample of a recording, replayed within some seconds, and its agent.
+/// The sample of a recording, replayed within this number of seconds, and the agent that serves it.
 fn replayed(seconds: u64) -> (Arc<Replay>, Agent) {
     let recording = sample("stream.ndjson.zst");
     let replay = Replay::new(Path::new(&recording), Duration::from_secs(seconds), usize::MAX, &[]);
@@ -107,8 +107,8 @@ impl Service<'_> {
     }
 }
 
-/// The rows of a table without the columns that depend on the order of arrival. These columns name the first document,
-/// or say whether a listing or the stream showed a version.
+/// The rows of a table without the columns that depend on the order of arrival. One of these columns names the first
+/// document with the row. The other says whether a listing or the stream showed a version.
 fn rows(sandbox: &Sandbox, out: &str, table: &str) -> BTreeSet<String> {
     let text = |mut row: Row| {
         for column in ["snapshot_id", "shape"] {
@@ -172,7 +172,8 @@ fn concurrent_writers_add_each_row_once_and_the_idle_one_no_ledger_row() {
     assert!(ledger.iter().any(|row| row["is_full_listing"] == true && row["source"] == agent.address.as_str()));
 }
 
-/// The stream repeats known versions, so only the listings show that the program is alive.
+/// A document of the stream that only repeats known versions gets no ledger row. The ledger rows of listings show that
+/// the program still runs.
 #[test]
 fn the_ledger_of_an_idle_cluster_has_listings_only() {
     let one = allocation("a", "default", "j");
@@ -254,7 +255,7 @@ fn a_lake_that_cannot_be_opened_and_contradictory_flags_are_refused() {
         .stderr_has("--for");
 }
 
-/// `timeout` sends SIGTERM to the process and then to its group.
+/// The command `timeout` sends SIGTERM to the process and then to its group, so the process receives it twice.
 #[test]
 fn signals_within_a_second_count_as_one_and_a_later_one_aborts() {
     let sandbox = Sandbox::new();

@@ -40,7 +40,7 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
     }
     assert_eq!(fs::read_to_string(sandbox.path("plain.json")).expect("a file"), listing());
     assert!(sandbox.names().contains(&"plain.json.meta.json".to_owned()));
-    // If `fetch` did not write a metadata file, the program ignores that file and reads the document next to it.
+    // The program ignores a metadata file that `fetch` did not write, and reads the document next to it.
     sandbox.file("a.json", listing()).file("a.json.meta.json", "{}");
     sandbox
         .nomad(&[], &["export", "a.json", "-o", "a"])
@@ -52,7 +52,7 @@ fn a_fetched_file_gives_the_rows_of_the_cluster() {
     let row = sandbox.ledger("dumps.own").remove(0);
     let at = alloclog::time::in_file_name(&name);
     assert_eq!(row["observed_at_ns"].as_i64(), at, "{name}");
-    // The files are also read next to each other in a directory, and inside an archive.
+    // The program also reads the files together, from one directory.
     fs::create_dir(sandbox.path("all")).expect("a directory");
     for file in ["now.json.zst", "plain.json", "plain.json.meta.json"] {
         fs::rename(sandbox.path(file), sandbox.path("all").join(file)).expect("a file that moves");

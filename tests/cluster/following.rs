@@ -22,7 +22,7 @@ fn live(sandbox: &Sandbox, out: &str, replay: &Arc<Replay>, way: &str) -> Finish
     let agent = Agent::new(move |request| answering.answer(request));
     let run = [&["export", &agent.address, "-o", out, way], &QUICKLY[..]].concat();
     let child = sandbox.nomad_command(&[], &run).stderr(Stdio::piped()).spawn().expect("the program starts");
-    // On a busy machine the program reads a stream later than the replay writes it.
+    // On a busy machine, the program may read a stream later than the replay writes it.
     if way == "--stream" {
         replay.wait_for_stream();
     } else {
@@ -51,7 +51,8 @@ fn hold(rows: &[String], others: &[String]) -> bool {
     others.iter().all(|row| rows.binary_search(row).is_ok())
 }
 
-/// Checks that coverage names exactly the tasks with missing events, and their lost restarts.
+/// Checks that coverage counts exactly the lost restarts of each task, and that a task that is reported as complete
+/// lacks no event.
 fn check_coverage(sandbox: &Sandbox, out: &str) {
     type Counts = BTreeMap<(String, String), (i64, i64)>;
     let count = |name: &str| {
@@ -143,7 +144,7 @@ fn after_a_gap_a_listing_shows_what_the_cluster_still_has() {
     check_coverage(&sandbox, "broken");
 }
 
-/// Follows an agent until it received these requests, or for some seconds.
+/// Follows an agent until it has received a number of requests for a path, at most for some seconds.
 fn follow(
     sandbox: &Sandbox,
     agent: &Agent,

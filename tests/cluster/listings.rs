@@ -7,7 +7,7 @@ use super::agent::{Agent, Reply, Request};
 use super::{TOKEN, answer, aside, listed, listing, namespaces};
 use crate::sandbox::{Sandbox, allocation, sample};
 
-/// The listing in pages of two, each starting with the last allocation of the previous one.
+/// The listing in pages of the requested size. Each page starts with the last allocation of the previous page.
 fn paged(request: &Request) -> Reply {
     let all: Vec<Box<serde_json::value::RawValue>> = serde_json::from_str(&listing()).expect("a list");
     let first: usize = request.parameter("next_token").parse().unwrap_or(0);

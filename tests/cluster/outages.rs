@@ -10,7 +10,7 @@ use super::agent::{Agent, Ending, Over, Reply, Request, pem};
 use super::{answer, aside, listed, listing, namespaces};
 use crate::sandbox::{Finished, Sandbox, allocation};
 
-/// How an unavailable agent fails: completely, or without a leader.
+/// The reply of an unavailable agent: no answer at all, or the error of a cluster without a leader.
 fn failing(kind: usize) -> Reply {
     match kind {
         0 => Reply::hang_up(),
@@ -135,7 +135,8 @@ fn the_end_of_a_connection_is_reported_without_library_errors() {
 
 #[test]
 fn rounds_are_counted_rather_than_their_listings() {
-    // With a token for some namespaces, the program lists each of them, one right after the other.
+    // With a token for some namespaces, the program lists each of them, one right after the other. These listings
+    // count as one round.
     let agent = Agent::new(|request| match (request.path.as_str(), request.parameter("namespace")) {
         ("/v1/acl/token/self", _) => Reply::list(1, r#"{"Type":"client"}"#),
         ("/v1/namespaces", _) => namespaces(&["prod", "default", "staging"]),

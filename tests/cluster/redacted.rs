@@ -1,4 +1,4 @@
-//! `fetch --redact`, and lakes of what it fetched.
+//! `fetch --redact`, and lakes with the files that it wrote.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ fn rows(sandbox: &Sandbox, export: &str, table: &str) -> Vec<String> {
         .lines()
         .map(|line| {
             let mut row: Value = serde_json::from_str(line).expect("a row");
-            // Hashes and tags of texts that were dropped.
+            // These columns have hashes or tags of texts that redaction dropped.
             for column in ["text_hash", "details"] {
                 if row.get(column).is_some_and(|value| !value.is_null()) {
                     row[column] = "some".into();
@@ -29,8 +29,8 @@ fn rows(sandbox: &Sandbox, export: &str, table: &str) -> Vec<String> {
     rows
 }
 
-/// The row without the tags of redacted texts. The tag depends on whether secrets in the text were masked before the
-/// text was redacted.
+/// The row without the tags of redacted texts. The tag of a text depends on whether secrets in the text were masked
+/// before the text was redacted.
 fn untagged(mut row: String) -> String {
     let tags: Vec<usize> = row.match_indices("[redacted ").map(|(at, word)| at + word.len()).collect();
     tags.into_iter().for_each(|at| row.replace_range(at..at + 8, "--------"));
@@ -111,7 +111,7 @@ fn a_lake_takes_either_names_or_pseudonyms_of_one_key() {
     // A lake without this object was written by an older version, and has names.
     fs::remove_file(sandbox.path("named/_alloclog/redaction.json")).expect("an object");
     ingest(&["one.json.zst"], "named").exits_with(1).stderr_has("lake named has the names of the cluster");
-    // The first documents with allocations decide, not an empty listing before them.
+    // The first documents with allocations decide which of the two a lake has. An empty listing before them does not.
     sandbox.file("20261123T182000Z.json", "[]");
     ingest(&["20261123T182000Z.json"], "late").exits_with(0);
     ingest(&["one.json.zst"], "late").exits_with(0);

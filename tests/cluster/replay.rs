@@ -67,7 +67,7 @@ pub struct Opened {
 /// The events of one index.
 struct Frame {
     index: i64,
-    /// Its time, relative to the first.
+    /// Its time, relative to the first frame.
     after: Duration,
     events: Vec<Event>,
 }
@@ -80,7 +80,7 @@ struct Event {
 }
 
 impl Replay {
-    /// Replays a recording within a time.
+    /// Replays a recording in the time `within`.
     pub fn new(recording: &Path, within: Duration, remembered: usize, troubles: &[(usize, Trouble)]) -> Arc<Replay> {
         let frames = frames(&read(recording));
         let life = frames.last().expect("frames").after;
@@ -171,7 +171,7 @@ impl Replay {
         self.opened.lock().expect("no thread has died").clone()
     }
 
-    /// The faults that did not occur yet.
+    /// The number of faults that have not occurred yet.
     pub fn troubles_left(&self) -> usize {
         self.troubles.lock().expect("no thread has died").len()
     }
@@ -343,7 +343,7 @@ fn shifted(text: &[u8], number: u64, life: Duration) -> String {
     out + rest
 }
 
-/// The frames of a recorded stream with their allocation events.
+/// The frames of a recorded stream that have allocation events.
 fn frames(text: &[u8]) -> Vec<Frame> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

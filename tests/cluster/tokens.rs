@@ -201,7 +201,7 @@ fn an_unknown_or_expired_token_is_reported_as_such() {
     let expired = r#"{"AccessorID":"x","Type":"client","Policies":["p"],"ExpirationTime":"2026-11-23T18:30:48.5Z"}"#;
     type Case<'c> = (&'c str, &'c str, Reply, &'c str);
     let cases: [Case<'_>; 7] = [
-        // Nomad before 1.10.1, and since.
+        // The first reply is that of Nomad before 1.10.1. The second is that of later versions.
         (TOKEN, "self", Reply::status("404 Not Found", "ACL token not found"), "this cluster does not know the token"),
         (TOKEN, "self", denied(), "this cluster does not know the token"),
         (TOKEN, "self", Reply::list(1, expired), "the token expired at 2026-11-23T18:30:48.5Z"),

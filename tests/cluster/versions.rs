@@ -42,7 +42,7 @@ fn version(text: &str) -> Reply {
     Reply::list(1, format!(r#"{{"config":{config},"member":{{"Name":"n"}},"stats":{{}}}}"#))
 }
 
-/// Runs an export that follows the cluster, and stops it after enough requests of a path.
+/// Runs an export that follows the cluster, and stops it after `times` requests for which `until` is true.
 pub fn going_on(
     sandbox: &Sandbox,
     agent: &Agent,
@@ -74,7 +74,8 @@ fn open_source_nomad_before_1_0_has_its_only_namespace_listed_by_name() {
     assert_eq!(sandbox.events("out"), expected);
     let row = sandbox.ledger("out").remove(0);
     assert_eq!((&row["namespace"], &row["is_full_listing"]), (&"*".into(), &true.into()));
-    // An empty listing taken as complete would make allocations vanish in a lake.
+    // This Nomad answers a request for `*` with an empty listing. If the listing were taken as complete, allocations
+    // would vanish in a lake.
     assert!(agent.asked("/v1/allocations").iter().all(|request| request.parameter("namespace") == "default"));
     sandbox.nomad(&[], &["fetch", &agent.address, "-o", "x.json"]).exits_with(0);
     sandbox.nomad(&[], &["export", "x.json", "-o", "kept"]).exits_with(0);
@@ -197,7 +198,7 @@ fn an_empty_listing_of_all_namespaces_is_trusted_only_with_wildcard_support() {
         .exits_with(1)
         .stderr_has("nothing is listed for all namespaces")
         .stderr_has("--namespace");
-    // A cluster known to have no namespaces is empty.
+    // This cluster supports `*`, as its answer to /v1/namespaces shows. So the empty listing is complete.
     let empty = listed(|_| Reply::list(1, "[]"));
     sandbox.nomad(&[], &["export", &empty.address, "-o", "empty"]).exits_with(0);
     assert_eq!(sandbox.ledger("empty")[0]["is_full_listing"], true);

@@ -13,7 +13,7 @@ use alloclog::lake::{Lake, TableHeads, ingest};
 
 use super::{documents, ingested, kept, lake, rows, sample};
 
-/// The objects that a vacuum removes, or would remove.
+/// The objects that a vacuum removes or, in a dry run, would remove.
 fn vacuum(lake: &Lake, older_than_ms: i64, dry_run: bool) -> Vec<ObjectInfo> {
     let mut gone = Vec::new();
     vacuum::vacuum(lake, older_than_ms, dry_run, &mut |object| gone.push(object.clone())).unwrap();
@@ -61,7 +61,8 @@ fn the_loser_of_a_batch_number_writes_only_rows_that_are_still_new() {
     let (_directory, lake) = lake();
     let documents = documents();
     let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    // Both caches are loaded from the same empty lake; then both are committed, one after the other.
+    // Both caches are loaded from the same empty lake. Then the rows staged with each cache are committed, one after
+    // the other.
     let mut cache = [ingest::load_cache(&lake, None).unwrap(), ingest::load_cache(&lake, None).unwrap()];
     let first = kept(&mut cache[0], &documents[0], directories[0].path());
     let second = kept(&mut cache[1], &documents[0], directories[1].path());
@@ -128,7 +129,8 @@ fn compaction_merges_small_files_and_keeps_the_rows() {
     assert_eq!(after, expected);
     assert!(done.merged > done.into && files.files.1 < before.files.1, "{done:?}");
     assert_eq!(checked(&lake, Mend::Nothing), CheckReport::default());
-    // The files that were merged stay for readers that are running, and are removed when they are old.
+    // The merged files stay for a while, because readers may still use them. A vacuum counts this time from the
+    // compaction, however old the files are.
     age(&lake);
     assert_eq!(vacuum(&lake, 24 * 3_600_000, true), []);
 }

@@ -68,7 +68,8 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
         later.iter().for_each(|name| drop(row.remove(*name)));
         format!("{table} {}", Value::Object(row))
     };
-    // If a document had no other time, programs of format 1 took its time from the event times of clients.
+    // If a document had no other time, programs of format 1 took its time from the event times of clients. Rows that
+    // depend on such a time are left out.
     let is_dated_otherwise = |line: &String| {
         let is_by_content = line.starts_with("snapshots ") && line.contains(r#""observed_from":"content""#);
         is_by_content || line.starts_with("sightings ")
@@ -79,7 +80,7 @@ fn comparable_rows(lake: &Lake) -> Vec<String> {
     lines
 }
 
-/// Returns these rows after remasking.
+/// These rows with the passwords masked, as after a remask.
 fn masked(mut lines: Vec<String>) -> Vec<String> {
     for line in &mut lines {
         for user in ["u", "operator"] {
@@ -178,7 +179,7 @@ fn an_upgrade_killed_at_any_step_is_continued() {
     };
     let mut written = written;
     written.sort_by_key(|name| (place(name), name.clone()));
-    // A table that is created gets its first version, too.
+    // A table that the upgrade creates gets one more version, its first.
     let created = ORDER.into_iter().filter(|table| since(*table) > 1).count();
     assert_eq!(written.len(), ORDER.len() + created + 2, "{written:?}");
     assert_eq!(written.last().map(String::as_str), Some("_alloclog/lake.json"));
@@ -286,7 +287,7 @@ fn newer_formats_are_refused_with_a_message() {
     let error = format!("{:#}", repaired(&newer).unwrap_err());
     assert!(error.contains("table snapshots has format 4") && error.contains("use a newer one"), "{error}");
     assert_eq!(newer.storage.list("").unwrap(), before);
-    // A repair does not replace a damaged description by one with an older format, either.
+    // A repair does not replace a damaged lake.json by one with an older format, either.
     let about = root.join("_alloclog/lake.json");
     for damage in ["", r#"{"format":4,"id":"00000000000000000000000000000000","created_ms":0}"#] {
         fs::write(&about, damage).unwrap();

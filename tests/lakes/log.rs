@@ -47,7 +47,8 @@ fn a_checkpoint_equals_the_versions_before_it() {
     assert_eq!((before.head.version, before.head.batch, before.checkpoint), (250, 250, Some(200)));
     assert_eq!(before.files.len(), 250);
     assert_eq!(before.files["3"], add("3"));
-    // The versions before the checkpoint are not needed, and a head from before it is not a valid starting point.
+    // The versions before the checkpoint are not needed. A head from before the checkpoint is not a valid starting
+    // point.
     for version in 0..200 {
         std::fs::remove_file(directory.path().join(format!("sightings/_delta_log/{version:020}.json"))).unwrap();
     }

@@ -3,7 +3,7 @@
 use super::documents;
 use super::property::{Outcome, assert_same, read};
 
-/// Splits a document once at every byte, and reads it in pieces of every small size. All results must be equal.
+/// Splits a document in two at every byte. All results must be equal.
 fn never_shows<'a>(name: &str, bytes: &'a [u8], strict: bool) -> Outcome<'a> {
     let whole = read(bytes, &[], strict);
     for cut in 0..=bytes.len() {
@@ -91,7 +91,7 @@ fn damage_is_reported_alike_wherever_it_is_cut() {
     }
 }
 
-/// A part of an array that is read from a guessed start gives the same result as in sequence.
+/// The first part of an array ends where the second element starts, and in the state that a guessed start assumes.
 #[test]
 fn a_correct_guess_starts_where_the_previous_part_ends() {
     use alloclog::decode::document::{Mode, Position, Reader};

@@ -257,7 +257,7 @@ fn as_a_whole_document() {
             _ => {
                 assert_eq!(fast, strict, "{name}");
                 assert_eq!(fast.faults, [], "{name}");
-                // Here, `{}` is a heartbeat of a stream.
+                // As a whole document, `{}` is a heartbeat of a stream.
                 let is_list = matches!(is, Array) || *text == b"{}" || name == &"object with space";
                 assert_eq!((fast.lists + fast.frames > 0, fast.items.len()), (is_list, 0), "{name}");
             }

@@ -253,7 +253,7 @@ fn fields() -> Vec<(String, Type, String, String)> {
     };
     use Type::{Array, Bool, Moment, Object, Text, Whole};
     let texts = |names: &[&'static str]| names.iter().map(|name| (*name, Text)).collect::<Vec<_>>();
-    // In all other cases, `ID` is the first key. A key may occur only once, so `ID` has a case without it.
+    // All other cases have an `ID` before the field. A key may occur only once, so the case of `ID` itself does not.
     add("", r#"{"ClientStatus":"x","#, "}", &[("ID", Text)]);
     let (start, end) = (r#"{"ID":"a","Status":"x","#, r#","TaskStates":{}}"#);
     add(
@@ -347,7 +347,6 @@ fn a_wrong_type_in_any_field_is_rejected_with_its_path() {
                 (Type::Whole, "1.5") => "is not a whole number".into(),
                 (Type::Whole, "9223372036854775808") => "does not fit a signed 64-bit integer".into(),
                 _ if found == wanted => continue,
-                // A map accepts any key; a task state does not.
                 _ => format!("is {found}, not {wanted}"),
             };
             for pad in ["", " ", "\n\t"] {

@@ -256,12 +256,12 @@ fn node() -> BoxedStrategy<Json> {
     ])
 }
 
-/// An object member, if there is a value.
+/// An object with one member.
 fn member(name: &str, value: Json) -> Json {
     Json::Object(vec![(name.to_owned(), value)])
 }
 
-/// An element of an array or a line.
+/// An element of an array, or the value of a line.
 fn element() -> BoxedStrategy<Json> {
     let payload = prop_oneof![
         allocation().prop_map(|a| member("Allocation", a)),
@@ -307,7 +307,7 @@ enum Change {
     Replace(Json),
     /// A member or an element is repeated.
     Repeat,
-    /// A key is changed, possibly to invalid Unicode.
+    /// The key of a member is changed.
     Rename(String),
 }
 
@@ -361,7 +361,7 @@ fn config(count: u32, seed: u64) -> Config {
 }
 
 fn check(text: &str) -> Result<(), TestCaseError> {
-    // serde_json also checks that the text is JSON, so a mistake of the generator would be noticed.
+    // serde_json checks that the text is JSON. This detects mistakes of the generator.
     prop_assert_eq!(property::validity(text.as_bytes()), Ok(()));
     property::check(text.as_bytes());
     Ok(())

@@ -1,5 +1,5 @@
-//! Deep, long, foreign and endless input. It must cause no panic and no stack overflow, use bounded memory, and give
-//! the right message.
+//! Deep, long, wrongly encoded and endless input. It must cause no panic and no stack overflow, use bounded memory, and
+//! give the right message.
 
 use alloclog::decode::document::{ItemContent, Mode, Position, Reader};
 
@@ -147,8 +147,8 @@ fn a_text_of_fifty_megabytes() {
 fn bytes_that_are_not_utf8() {
     let refused = "holds bytes that are not UTF-8: this allocation is rejected";
     let put = |before: &str, behind: &str| [before.as_bytes(), b"\xE9t\xE9", behind.as_bytes()].concat();
-    // In a field that is read, both readers refuse only the allocation. The fast reader reports where the text
-    // starts.
+    // In a field that is read, both readers refuse only the allocation. The fast reader reports the start of the text,
+    // and the strict reader reports the first wrong byte.
     for (before, behind, path) in [
         (r#"[{"ID":"a","Name":""#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
         (r#"[{"ID":"a","Name":"\n"#, r#"","ClientStatus":"x"},{"ID":"b","ClientStatus":"x"}]"#, "[0].Name"),
@@ -167,7 +167,7 @@ fn bytes_that_are_not_utf8() {
         assert_eq!((strict.faults[0].at, strict.faults[0].what.as_str()), (before.len(), refused));
         assert!(strict.faults[0].path.starts_with(path));
     }
-    // In a field that is ignored, both readers report it, too.
+    // Both readers also refuse an allocation with such bytes in an ignored field.
     for (before, behind) in [
         (r#"[{"ID":"a","Metrics":{"x":""#, r#""},"ClientStatus":"x"}]"#),
         (r#"[{"ID":"a","Metrics":{""#, r#"":1},"ClientStatus":"x"}]"#),
@@ -250,7 +250,7 @@ fn in_blocks(block: usize, blocks: &mut dyn Iterator<Item = Vec<u8>>, strict: bo
 fn memory_does_not_grow_with_ignored_data() {
     let block = 4 * MIB;
     for strict in [false, true] {
-        // Input of which nothing is buffered: zero bytes, digits, an array of small values, and others.
+        // Input of which at most 2 MiB are buffered: zero bytes, digits, an array of small values, and others.
         for pattern in ["\0", "1", "[1,\"x\",{\"a\":[]}],", "x", "\n", "{}\n", "{\"a\":tru}\n", "{\"a\":[\n", "\"\n"] {
             let bytes = pattern.repeat(block / pattern.len() + 1);
             let (most, _) = in_blocks(block, &mut (0..4).map(|_| bytes.clone().into_bytes()), strict);
@@ -304,8 +304,8 @@ fn filler(bytes: usize) -> String {
 fn long_objects_are_read_alike_at_every_cut() {
     let long = filler(2 * MIB);
     for text in [
-        // A large allocation, an allocation whose identifying keys come after more than 1 MiB, one damaged near its
-        // start, and one damaged near its end.
+        // A large allocation, two whose identifying keys come after more than 1 MiB, one that is damaged near its
+        // start, and one that is damaged near its end.
         format!(r#"{{"ID":"a","Job":{{"Meta":{long}}},"ClientStatus":"x"}}"#),
         format!(r#"[{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}},{{"ID":"b","ClientStatus":"x"}}]"#),
         format!(r#"{{"Job":{{"Meta":{long}}},"ID":"a","ClientStatus":"x"}}"#),
@@ -463,7 +463,7 @@ fn damage_in_every_line_takes_linear_time() {
         ("{\"a\":\n{}\n", 50_000),
         ("[{\"a\":\n[7]\n", 50_000),
         // After each of these lines, the reader searches for the end of an object up to the end of the block. The time
-        // is linear in the size of the document, but half a millisecond per line.
+        // is still linear in the size of the document, but it is half a millisecond per line.
         ("{\"ID\":\"a\",\"Events\":[\n{\"ID\":1,\"ClientStatus\":\"x\"}\n", 5_000),
         ("[{\"a\":[\n[7]\n", 5_000),
     ] {

@@ -8,7 +8,8 @@ use alloclog::tables::Table;
 
 use crate::support::take;
 
-/// Reads a document from a file. Returns the notes without the directory, and the allocations that were read.
+/// Reads a document from a file. Returns the notes, without the directory in their paths, and the IDs of the
+/// allocations that were read.
 fn notes_of(name: &str, bytes: &[u8], strict: bool) -> (Vec<String>, Vec<String>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);

@@ -1,4 +1,4 @@
-//! Real documents with flipped, removed, repeated and inserted bytes.
+//! Real documents with flipped, inserted, removed, repeated and moved bytes.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};

@@ -168,7 +168,8 @@ pub fn check(bytes: &[u8]) {
     check_seen(bytes, &fast);
 }
 
-/// Checks that skipping known allocations changes nothing else.
+/// Checks the callback that decides which allocations are known. If it knows none, the result does not change. If it
+/// knows all, each skipped allocation is a whole object.
 fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
     let none = read_seen(bytes, &[], false, Some(&mut |_: &AllocationPreview<'_>| None));
     assert_same(&none, fast, "a callback that knows no allocation changes nothing");
@@ -185,7 +186,7 @@ fn check_seen(bytes: &[u8], fast: &Outcome<'_>) {
     }
 }
 
-/// A few numbers derived from the bytes.
+/// A generator of numbers, seeded from the bytes of the document.
 struct Random(u64);
 
 impl Random {

@@ -34,7 +34,7 @@ fn export(table: &str, sources: &[&Path], options: &[&str]) -> Vec<Row> {
     text.lines().map(|line| serde_json::from_str(line).expect("a row")).collect()
 }
 
-/// What sources show about each task.
+/// What sources show about one task.
 #[derive(Default)]
 struct Shown {
     /// The events of the task.
@@ -205,8 +205,8 @@ fn allocations_that_vanished_while_live_lack_their_last_events() {
     assert_eq!(rows.iter().filter(|row| row["tail_lost"] == true).count(), 84);
 }
 
-/// Returns how many tasks are reported as complete, and the tasks of which this is false. A report is false if the
-/// stream has an event that the full listings do not show, and the last listing lacks the allocation.
+/// Returns how many tasks are reported as complete, and the tasks for which this is false. It is false for a task if
+/// the stream has an event that the full listings do not show, and the last listing lacks the allocation.
 fn falsely_complete(recording: &Path, chosen: &[PathBuf]) -> (usize, Vec<Task>) {
     let truth = truth(recording);
     let chosen: Vec<&Path> = chosen.iter().map(PathBuf::as_path).collect();

@@ -15,7 +15,7 @@ use crate::support::{Row, Taken};
 
 const HOUR: i64 = 3_600_000_000_000;
 
-/// The key of an event in a recording: allocation, task, time, type, and the number of equal ones before it.
+/// The key of an event in a recording: allocation, task, time, type, and the number of equal events before it.
 pub type EventKey = (String, String, i64, String, usize);
 
 /// The rows that documents must give.

@@ -169,7 +169,7 @@ fn bundle_in_either_layout_gives_the_same_rows() {
     for taken in [&new, &old] {
         let listings: Vec<&Row> =
             taken.table(Table::Snapshots).iter().filter(|row| row["is_full_listing"] == true).collect();
-        // The flags of the bundle name no namespace, because NOMAD_NAMESPACE named it.
+        // The flags of the bundle name no namespace, because NOMAD_NAMESPACE selected it.
         assert!(listings.len() == 3 && listings.iter().all(|row| row["namespace"] == "default"));
         assert_eq!(taken.summary.allocations, 35);
     }
@@ -205,7 +205,7 @@ fn bundle_unpacked_gives_the_same_rows() {
 
 #[test]
 fn bundle_line_of_a_failed_listing_is_reported() {
-    // If a listing fails, `nomad operator debug` writes such a line instead of it.
+    // If a listing fails, `nomad operator debug` writes a line with the error instead of the listing.
     let directory = tempfile::tempdir().expect("a directory");
     let bundle = documents::unpack(&sample("debug/nomad-debug-2026-11-23-183148Z.tar.gz"));
     let listing = bundle.iter().find(|member| member.name.ends_with("0000/allocations.json")).expect("a listing");

@@ -24,7 +24,8 @@ fn states(taken: &Taken) -> States {
         .filter_map(|row| {
             let key = (text(row, "alloc_id")?, row["modify_index"].as_i64()?, text(row, "task")?);
             let mut row = row.clone();
-            // Only a listing with resources shows the hooks, and the first document differs.
+            // These columns may differ: only a listing with resources shows the hooks, and `snapshot_id` names the
+            // first document.
             for name in ["lifecycle_hook", "sidecar", "snapshot_id"] {
                 row.remove(name);
             }
@@ -37,7 +38,7 @@ fn events(taken: &Taken) -> BTreeMap<EventKey, &Row> {
     taken.table(Table::TaskEvents).iter().map(|row| (key_of(row), row)).collect()
 }
 
-/// The rows of the lists in the recording: the snapshots, and the lists taken together with the reads.
+/// The rows of the lists in the recording: the snapshots, and the lists that were recorded with the reads.
 fn listed(recording: &Path) -> &'static Taken {
     static LISTED: OnceLock<Taken> = OnceLock::new();
     LISTED.get_or_init(|| {
@@ -110,7 +111,7 @@ fn the_pages_of_a_list_give_the_rows_of_the_list() {
     let lists = listed(&recording);
     let pages = recording.join("http-samples/pages-per_page-7.tar.zst");
     let taken = take(&[&pages], &IntakeOptions::default());
-    // The request and the headers are stored next to each page.
+    // Two files with the request and the headers are stored next to each page. They are skipped.
     assert_eq!((taken.summary.documents, taken.summary.skipped, taken.summary.rejected), (41, 82, 0));
     let documents = documents::of(&pages).into_iter().filter(|d| d.name.ends_with(".json"));
     Expected::of(&documents.collect::<Vec<Document>>()).check(&taken);

@@ -31,7 +31,7 @@ fn truth(recording: &Path) -> &'static BTreeMap<&'static str, Rows> {
 fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
     let answers = ViewStore::of(&sources.iter().map(PathBuf::as_path).collect::<Vec<_>>()).expect("statistics");
     let rows = |(name, keys): (&'static str, &[&str])| {
-        // Restarts that were not seen get the time of the version that counts them.
+        // Restarts that were not seen get the time of the version that counts them, so they are not compared.
         let seen = |row: &Row| name != "restart_log" || row.get("is_seen") == true;
         let key = |row: &Row| keys.iter().map(|key| row.get(key).to_string()).collect();
         let rows = answers.rows(name).expect("rows").into_iter().filter(seen);
@@ -40,7 +40,7 @@ fn of(sources: &[PathBuf]) -> BTreeMap<&'static str, Rows> {
     KEYS.into_iter().map(rows).collect()
 }
 
-/// How many rows of each statistic have a verifiable value.
+/// How many rows of each statistic have a known value, which is compared.
 #[derive(Debug, Default, PartialEq)]
 struct KnownValues {
     causes: usize,

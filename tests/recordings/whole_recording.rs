@@ -78,7 +78,8 @@ fn logs_of_servers_and_http_exchanges_are_skipped() {
     let Some(recording) = recording() else { return };
     let logs = check(&recording.join("logs.tar.zst"));
     assert_eq!((logs.summary.documents, reasons(&logs)), (0, counted([(NO_EVENTS, 1)])));
-    // The HTTP exchanges contain the request and headers. Two responses and the pages of a list are only bodies.
+    // A file with an HTTP exchange has the request and headers, so it is not JSON. Two responses and the 41 pages of a
+    // list were stored without them.
     let http = check(&recording.join("http-samples"));
     assert_eq!(http.summary.documents, 2 + 41);
     assert_eq!(reasons(&http), counted([(NOT_JSON, 214)]));
@@ -87,7 +88,7 @@ fn logs_of_servers_and_http_exchanges_are_skipped() {
 #[test]
 fn times_with_an_offset_are_converted_to_utc() {
     let Some(recording) = recording() else { return };
-    // From a client at +05:30, with a task that was restarted after it had finished.
+    // The answer is from a client at +05:30, and has a task that was restarted after it had finished.
     let taken = check(&recording.join("http-samples/tz-offset-restart-all-tasks-read.json"));
     let states = taken.table(Table::TaskStateHistory);
     let number = |row: &Row, name: &str| row[name].as_i64().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! Documents of many megabytes are read in blocks with guessed starts. The guesses must not affect the result.
+//! The program reads a document of many megabytes in blocks, and guesses where the first allocation of a block starts.
+//! The guesses must not affect the result.
 
 use alloclog::intake::IntakeOptions;
 

@@ -14,7 +14,8 @@ use super::packed::Source;
 use crate::simulator::{Allocation, Cluster, Document, EventRow, Ledger, Line, Told, line};
 use crate::support::{Row, Taken};
 
-/// Columns that depend on the order of arrival. `attempt` is one of them if the first document has no counters.
+/// Columns that depend on the order of arrival. `attempt` is one of them, because the first document that shows an
+/// event may lack the counters.
 const BY_ARRIVAL: [&str; 7] =
     ["snapshot_id", "message", "attempt", "source", "new_allocations", "new_task_states", "new_task_events"];
 
@@ -52,7 +53,7 @@ pub fn check(
     let rejected: usize = arrivals.iter().map(|arrival| arrival.rejected).sum();
     let reported: Vec<&Note> = taken.notes.iter().filter(|note| matches!(note, Note::Rejected(_))).collect();
     ensure!(reported.len() == rejected, "{rejected} parts cannot be read, but the messages are {reported:?}");
-    // Instead of the hash, the texts that it covers are compared.
+    // `text_hash` is left out, because the texts that it covers are compared.
     let mut given = given(taken, &["text_hash"])?;
     // Absences are checked through the views that use them.
     given.remove(&Table::Absences);
@@ -79,7 +80,8 @@ pub fn without_arrival(taken: &Taken) -> anyhow::Result<Tables> {
     given(taken, &BY_ARRIVAL)
 }
 
-/// A row as one line of text. The two columns of a timestamp must agree; the line has the exact one.
+/// A row as one line of text. A timestamp has two columns, and they must agree. The line has only the one in
+/// nanoseconds.
 fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
     ensure!(row.get("region").is_none_or(|region| region == ""), "an unexpected region: {row:?}");
     let passed_over = |name: &str| ["region", "alloclog_version", "ingested_at"].contains(&name);
@@ -104,7 +106,7 @@ fn given_line(row: &Row, without: &[&str]) -> anyhow::Result<Line> {
     Ok(line(cells))
 }
 
-/// A row without its null columns. So the simulator need not name a column that no document fills.
+/// A row without its null columns. The simulator therefore need not name a column that no document fills.
 fn filled(row: &str) -> Line {
     let row: Row = serde_json::from_str(row).expect("a line of ours");
     line(row.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.as_str(), value.clone())))

@@ -1,5 +1,5 @@
-//! Compares the program's coverage, and the latest state of every task and allocation, with what the simulator knows
-//! to be missing. Runs the program on files.
+//! Runs the program on files, and compares its views `coverage`, `task_states` and `allocations` with what the
+//! simulator knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +20,8 @@ fn coverage_is_exact_and_complete_is_never_wrong() {
     for_all(16, cases(14), check);
 }
 
-/// If the clock of a client is set back between two attempts of a task, its windows look like those of a new life.
+/// If the clock of a client is set back between two attempts of a task, the windows of the task look like those of a
+/// new life.
 #[test]
 fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> {
     let observed = [
@@ -43,8 +44,8 @@ fn a_task_whose_clock_was_set_back_need_not_be_complete() -> anyhow::Result<()> 
     check(&Case { seed, nodes: 2, jobs: 6, rare: 60, observations: observations(&observed), chance })
 }
 
-/// The stream shows versions that are newer than the last listing with the allocation. A later document in the hour
-/// is partial.
+/// The stream shows versions of an allocation that are newer than the last listing with the allocation. A later
+/// document of the same hour shows only a part of the allocations.
 #[test]
 fn an_export_knows_the_last_sighting_despite_streams_and_partial_documents() -> anyhow::Result<()> {
     let observed = [
@@ -90,8 +91,8 @@ fn check(case: &Case) -> anyhow::Result<()> {
     known.check_allocations(&views["allocations"])
 }
 
-/// The documents of a case, without documents whose rounded times are too few to be detected. Their events cannot be
-/// distinguished from exact ones.
+/// The documents of each snapshot of a case. A snapshot is left out if one of its documents has rounded times, but too
+/// few to be detected: the events of such a document cannot be distinguished from exact ones.
 fn exact_documents(case: &Case, cluster: &Cluster) -> Vec<Vec<Document>> {
     let tells = |document: &Document| document.marked(cluster).iter().all(|shown| shown.floats == shown.marked);
     case.documents(cluster).into_iter().filter(|documents| documents.iter().all(tells)).collect()
@@ -122,7 +123,7 @@ struct Known<'a> {
     /// The rows of `allocation_history` and `task_state_history`, by allocation.
     history: BTreeMap<String, Vec<Row>>,
     states: BTreeMap<String, Vec<Row>>,
-    /// Allocations that were shown, not terminal, at a known time.
+    /// Allocations that a document showed as not terminal, at a known time.
     sighted: BTreeSet<String>,
     /// For each of these allocations, when a document other than a stream last showed it as not terminal.
     seen: BTreeMap<String, i64>,
@@ -312,7 +313,7 @@ impl<'a> Known<'a> {
         let listings = self.listings.iter().filter(|(listed, _)| *listed == "*" || namespace == *listed);
         let listings: Vec<i64> = listings.map(|(_, at)| *at).collect();
         let modified = rows.iter().filter_map(|row| row["modified_at_ns"].as_i64());
-        // These documents have no Nomad index. So for a version that only a stream shows, its time is compared with the
+        // These documents have no Nomad index. So the time of a version that only a stream shows is compared with the
         // times of listings.
         let is_streamed = newest.iter().all(|row| row["shape"] == "stream");
         let version = newest.iter().filter_map(|row| row["modified_at_ns"].as_i64()).max().unwrap_or(0);
@@ -392,7 +393,7 @@ fn key(row: &Row) -> TaskKey {
     (text("alloc_id"), text("task"))
 }
 
-/// The value of a column. With rounded times, the largest of several values.
+/// The value of a column. If the rows differ because some of them have rounded times, the largest value.
 fn largest(rows: &[&Row], name: &str) -> Value {
     let values = rows.iter().map(|row| &row[name]).filter(|value| !value.is_null());
     values.max_by_key(|value| (value.as_i64(), value.to_string())).cloned().unwrap_or_default()

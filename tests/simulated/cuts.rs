@@ -1,4 +1,4 @@
-//! A truncated document gives the allocations before its end. It is reported as damaged.
+//! A truncated document gives the allocations that it still contains completely. It is reported as damaged.
 
 use std::io::Read;
 
@@ -13,7 +13,7 @@ use super::{directory, for_all, packed};
 use crate::simulator::{Cluster, Document, Random};
 use crate::support::{Taken, take};
 
-/// The offset of the magic word of a tar.
+/// The offset at which the magic word of a tar ends.
 const USTAR: usize = 262;
 
 #[test]
@@ -40,7 +40,7 @@ fn a_truncated_compressed_document_gives_its_complete_part() {
         for _ in 0..4 {
             let packed = &packed[..random.below(packed.len())];
             let mut bytes = vec![];
-            // The bytes that were decompressed before the error.
+            // `bytes` gets the bytes that can be decompressed before the error.
             let unpacked = if is_gzip {
                 MultiGzDecoder::new(packed).read_to_end(&mut bytes)
             } else {
@@ -85,7 +85,7 @@ fn a_truncated_tar_gives_its_complete_part() {
     });
 }
 
-/// Reads a tar of these files, truncated at `at`, and checks the result. `is_broken` says whether reading fails
+/// Reads a tar of these files, truncated at `at`, and checks the result. `is_broken` says whether decompression fails
 /// there.
 fn check_tar(
     cluster: &Cluster,
@@ -126,7 +126,7 @@ fn check_tar(
     check(cluster, &arrivals.collect::<Vec<_>>(), &|_| true, &taken)
 }
 
-/// The directory of a zip is at its end. Without the directory, it is not known where an entry ends.
+/// The directory of a zip is at its end. Without the directory, the program cannot know where an entry ends.
 #[test]
 fn a_truncated_zip_is_rejected_whole() {
     for_all(40, cases(2), |case| {
@@ -161,7 +161,8 @@ fn without_note(taken: &mut Taken, words: &str) -> bool {
     place.map(|place| taken.notes.remove(place)).is_some()
 }
 
-/// The documents of a case that show allocations. A single document without its bundle has less metadata.
+/// The documents of a case that show allocations. A document of a bundle is taken out of the bundle, so it has no time
+/// in its name and is not a full listing.
 fn documents(case: &Case, cluster: &Cluster) -> Vec<Document> {
     let documents = case.documents(cluster).into_iter().flatten();
     let documents = documents.filter(|document| !document.is_aside && !document.ends.is_empty());
@@ -171,7 +172,7 @@ fn documents(case: &Case, cluster: &Cluster) -> Vec<Document> {
     documents.map(alone).collect()
 }
 
-/// Any offset, often near a boundary.
+/// A random offset, often near the end of an allocation.
 fn place(document: &Document, random: &mut Random) -> usize {
     match random.below(3) {
         0 => (*random.pick(&document.ends) + 3).saturating_sub(random.below(7)),
@@ -182,7 +183,7 @@ fn place(document: &Document, random: &mut Random) -> usize {
 /// Returns true if a text is complete JSON, or empty.
 fn is_whole(text: &[u8]) -> bool {
     let bom = b"\xef\xbb\xbf";
-    // The beginning of a byte order mark could belong to any text.
+    // A text that is only the beginning of a byte order mark counts as empty.
     let text = text.strip_prefix(bom).unwrap_or(if bom.starts_with(text) { b"" } else { text });
     serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>().all(|value| value.is_ok())
 }

@@ -31,9 +31,9 @@ fn ingest(directory: &Path, paths: &[PathBuf], region: &str) -> anyhow::Result<S
     Ok(staged.summary)
 }
 
-/// The rows of a lake in two forms. The first form has, as texts, the rows that depend on one file alone. So it lacks
-/// absences and sightings: for example, the files that were read together decide which absences are recorded. The
-/// second form has all rows, for a view.
+/// The rows of a lake in two forms. The first form has, as texts, the rows that depend on one file alone. It lacks
+/// absences and sightings, because they depend on which files were read together. The second form has all rows, for a
+/// view.
 fn rows_in(directory: &Path) -> anyhow::Result<(Vec<String>, Rows)> {
     let lake = Lake::open(&directory.join("lake").to_string_lossy())?;
     let (mut texts, _) = rows(&lake, &ScanFilter::default());

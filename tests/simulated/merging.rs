@@ -60,7 +60,7 @@ fn order_repetition_packing_and_splitting_do_not_matter() {
         }
         let second = taken(&others, true, &mut random)?;
         for (table, rows) in &first {
-            // The two halves of a document are two documents.
+            // In the ledger, the two halves of a document are two documents.
             if !(is_split && table.name() == "snapshots") {
                 let compared = |rows: &BTreeSet<Line>| match table {
                     Table::Snapshots if has_twins(&snapshots) => rows.iter().map(without_namespace).collect(),
@@ -107,8 +107,8 @@ fn taken(snapshots: &[Vec<Document>], again: bool, random: &mut Random) -> anyho
     without_arrival(&taken)
 }
 
-/// Splits a document into two snapshots if possible. For that, its name must have the time, and rounded times must be
-/// detectable in each half.
+/// Splits a document into two snapshots if possible. The name of the document must have the time, and its times must
+/// not be rounded, because a half may have too few times to detect this.
 fn split(documents: Vec<Document>, random: &mut Random) -> Vec<Vec<Document>> {
     let [document] = documents.as_slice() else { return vec![documents] };
     let floats = document.shown.iter().any(|shown| shown.floats);

@@ -19,7 +19,7 @@ pub struct Source<'d> {
     pub documents: Vec<(String, &'d Document)>,
 }
 
-/// Writes the documents of the snapshots, each alone or several together. They are packed at random.
+/// Writes the snapshots to disk, each alone or several together, packed in a random way.
 pub fn write<'d>(snapshots: &'d [Vec<Document>], root: &Path, random: &mut Random) -> Vec<Source<'d>> {
     let mut sources = vec![];
     let mut rest = snapshots;

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::simulator::{Random, SECOND};
 
 const HOUR: i64 = 3600 * SECOND;
-/// The beginning of an hour.
+/// The time from which the times of a case are counted: the beginning of an hour.
 const BEGIN: i64 = 1_795_456_800 * SECOND;
 
 /// A status of an allocation, and when it begins.
@@ -39,8 +39,8 @@ struct Allocation {
     versions: Vec<Version>,
     /// When the servers garbage-collect the allocation.
     gone: i64,
-    /// A full listing that lacks the allocation although it exists. This occurs if a cluster is restored to an
-    /// earlier state for some time.
+    /// The number of a full listing that lacks the allocation although it exists. This occurs if a cluster is restored
+    /// to an earlier state for some time.
     hidden: Option<usize>,
 }
 
@@ -50,7 +50,7 @@ enum Kind {
     Full(&'static str),
     /// Some allocations.
     Partial,
-    /// The last version of each allocation within some minutes, shown by the event stream.
+    /// The event stream of ten minutes. It shows the last version of each allocation that changed in this time.
     Stream,
 }
 
@@ -86,7 +86,7 @@ impl Case {
         let second =
             |random: &mut Random, most: i64| BEGIN + random.between(600, most) * SECOND + random.between(0, 999);
         let has_index = random.chance(50);
-        // If there is no index, the program compares the two clocks.
+        // If there is no index, the program compares times of the two clocks, so the clocks must agree.
         let skew = if has_index { random.between(-90, 90) * SECOND } else { 0 };
         let span = *random.pick(&[2400, 2400, 9000]);
         let mut moments: Vec<i64> = (0..random.between(2, 9)).map(|_| second(&mut random, span)).collect();
@@ -324,7 +324,8 @@ fn a_single_run_knows_when_each_allocation_was_last_seen() -> anyhow::Result<()>
     Ok(())
 }
 
-/// Ingests the documents of every case in any order and in any number of runs. Some documents are ingested twice.
+/// Ingests the documents of every case in a random number of runs. Unless `in_order` is set, the order is random and
+/// some documents are ingested twice. `forgets` is how often the presence is rebuilt from rows, in percent of the runs.
 fn ingested(seed: u64, forgets: u32, in_order: bool) -> anyhow::Result<(Vec<Case>, Views)> {
     let directory = tempfile::tempdir()?;
     let cases: Vec<Case> = (0..cases()).map(|number| Case::new(seed * 1_000_000 + number)).collect();

@@ -34,7 +34,7 @@ fn check_in_both_orders(cluster: &Cluster, first: &Document, second: &Document) 
     check_in_order(cluster, &[second, first]);
 }
 
-/// A payload without its event has the same bytes as in the event, but it is another kind of source.
+/// A payload without its event has the same bytes as in the event, but it has another shape.
 #[test]
 fn an_allocation_extracted_from_its_stream_has_its_own_row_in_any_order() {
     let cluster = Cluster::simulate(1, Config::default());
@@ -57,7 +57,8 @@ fn an_exact_listing_hides_nothing_of_a_rounded_one_of_the_same_length() {
     }
 }
 
-/// Thread timing decides whether an allocation is already known. Thread timing must not change the notes on a document.
+/// Thread timing decides whether an allocation is already known when a document is read. It must not change the notes
+/// on the document.
 #[test]
 fn unknown_fields_are_counted_in_every_document_that_has_them() {
     let cluster = Cluster::simulate(3, Config::default());

@@ -16,7 +16,7 @@ pub struct Case {
     /// The frequency of rare events, in percent; 0 for no rare events.
     pub rare: u32,
     pub observations: Vec<Observation>,
-    /// The seed for the packing and the order of files, and similar choices.
+    /// The seed for other choices, such as the packing and the order of files.
     pub chance: u64,
 }
 
@@ -28,9 +28,9 @@ pub struct Observation {
     pub moment: i64,
     /// Whether the file name of the snapshot contains the time.
     pub is_named: bool,
-    /// Whether fields are omitted or damaged.
+    /// Whether fields are omitted or times rounded (see `Style::trimmed`).
     pub is_trimmed: bool,
-    /// The seed of the snapshot's shape.
+    /// The seed of the snapshot's style.
     pub seed: u64,
 }
 
@@ -76,7 +76,8 @@ fn look() -> impl Strategy<Value = Observation> {
         1 => Just(Kind::Bundle),
     ];
     let flags = (prop_oneof![3 => Just(true), 1 => Just(false)], prop_oneof![5 => Just(false), 1 => Just(true)]);
-    // The same time often occurs again in the same style, so documents repeat versions, or nearly do.
+    // Half of the times and half of the seeds have one of a few values. So documents often show the same versions as
+    // another document, or nearly the same.
     let moment = prop_oneof![1 => 0..=1000i64, 1 => (1..=5i64).prop_map(|n| n * 200)];
     let seed = prop_oneof![1 => any::<u64>(), 1 => 0..3u64];
     (kind, moment, flags, seed).prop_map(|(kind, moment, (is_named, is_trimmed), seed)| Observation {

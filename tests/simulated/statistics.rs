@@ -1,8 +1,8 @@
 //! Compares the statistics with the truth. Runs the whole library on files.
 //!
-//! If every event is in view, the statistics are equal to the truth. If Nomad evicted events, each statistic is true or
-//! unknown. Results for all time and per task are compared with the truth. The counts for periods and groups must add
-//! up to these results.
+//! An event is *in view* if a document shows it. If every event is in view, the statistics must equal the truth. If
+//! Nomad evicted events, each statistic must be true or unknown. Results for all time and per task are compared with
+//! the truth. The counts for periods and groups must add up to these results.
 
 mod judge;
 mod latency;
@@ -164,7 +164,7 @@ fn periods_restrict_the_truth_and_adjacent_ones_add_up() {
                 for (name, dates) in DATED {
                     let rows = answers.rows(name)?;
                     let date = |row: &Row| dates.iter().find_map(|date| row.int(date));
-                    // If a run neither started nor ended, no column has its first event.
+                    // A run that neither started nor ended has no date.
                     let dated =
                         |rows: &[Row]| -> Vec<Row> { rows.iter().filter(|row| date(row).is_some()).cloned().collect() };
                     let must_be: Vec<Row> = whole[name].iter().filter(|row| within(date(row))).cloned().collect();
@@ -208,7 +208,8 @@ const CUT: [&str; 9] = [
     "reschedules",
 ];
 
-/// Statistics with one row per item, and the columns that give its date, by priority.
+/// Statistics with one row per item, and the columns that give the item's date. The first column that is not null
+/// counts.
 const DATED: [(&str, &[&str]); 5] = [
     ("attempts", &["started_at_ns", "ended_at_ns"]),
     ("starts", &["created_at_ns"]),

@@ -1,5 +1,5 @@
-//! Views with a native twin give the same rows as their SQL on simulated clusters. With pseudonyms, they give the
-//! same numbers.
+//! Views with a native twin give the same rows as their SQL on simulated clusters. All views give the same numbers
+//! with pseudonyms as with names.
 
 use alloclog::pipeline;
 

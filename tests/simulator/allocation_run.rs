@@ -50,7 +50,7 @@ pub struct Plan<'a> {
     pub received: i64,
     /// When the client receives the order to stop.
     pub stop: Option<i64>,
-    /// Whether the servers stop the allocation when its client comes back after having been unknown.
+    /// Whether the servers stop the allocation if it was unknown and its client comes back.
     pub unwanted: bool,
     /// When the deployment marks the allocation unhealthy.
     pub unhealthy: Option<i64>,
@@ -62,7 +62,7 @@ pub struct Plan<'a> {
 /// The simulated course of an allocation.
 pub struct Course {
     pub lives: Vec<TaskHistory>,
-    /// When the last task was dead. `None` if a task is not dead.
+    /// When the last task died. `None` if a task is not dead.
     pub dead_at: Option<i64>,
     pub ran_too_long: bool,
     /// When the deployment decided whether the allocation is healthy, and the decision; `None` if it did not decide.
@@ -112,7 +112,7 @@ impl Plan<'_> {
         }
         let mut dead_at = ended(&runners);
         for runner in &mut runners {
-            // Events from outside reach dead tasks, too, as long as their allocation exists.
+            // Events from outside also reach dead tasks, until all tasks of the allocation are dead.
             runner.hear_until(dead_at.unwrap_or(until).min(self.end));
         }
         if let Some(at) = dead_at {
@@ -213,7 +213,7 @@ impl Plan<'_> {
         let name = runners[first].life.task.clone();
         for number in (0..runners.len()).filter(|n| plays(self.role(*n)) && *n != first) {
             if runners[number].phase != Phase::Dead || runners[number].now > at {
-                // Discard the events of the task after that time.
+                // Simulate the task again, only up to `at`, to discard its later events.
                 let mut again = before[number].clone();
                 (again.now, again.until) = (ready, at);
                 self.scenario(number).play(&mut again);
@@ -245,7 +245,7 @@ impl Plan<'_> {
         ends.into_iter().min_by_key(|(at, number, _)| (*at, *number))
     }
 
-    /// Kills all tasks that are not dead; does not kill poststop tasks.
+    /// Kills all tasks except poststop tasks and the task `name`, which is the cause.
     fn put_down(&self, runners: &mut [Runner], at: i64, name: &str, why: fn(&str) -> Event) {
         for (number, runner) in runners.iter_mut().enumerate() {
             if self.role(number) != Role::Poststop && runner.life.task != name {
@@ -294,7 +294,7 @@ impl Plan<'_> {
     }
 }
 
-/// When the last task was dead. Poststop tasks count only after they have run.
+/// When the last task died. Poststop tasks count only after they have run.
 fn ended(runners: &[Runner]) -> Option<i64> {
     let waits = |r: &&Runner| {
         r.life.hook.is_some_and(|h| h.hook == "poststop") && r.phase == Phase::Down && r.life.events.len() == 1

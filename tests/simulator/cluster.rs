@@ -34,8 +34,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A cluster without complications: clocks are correct, no client loses its state, and no node has an outage. A
-    /// history without a visible gap must then be complete.
+    /// A cluster without complications: no clock is set or coarse, no client loses its state, and no node has an
+    /// outage. A history without a visible gap must then be complete.
     pub fn plain() -> Self {
         let odd = [Scenario::AgentRestarts, Scenario::StateLost, Scenario::CsiPlugin, Scenario::SlowStart];
         let weights = scenario::ALL.into_iter().filter(|(s, _)| !odd.contains(s)).collect();
@@ -52,8 +52,8 @@ pub enum Replacing {
     Preempted,
     /// The node was down, or was disconnected for too long.
     Lost,
-    /// The node was disconnected and may come back. The allocation is lost, too, but it is replaced like a failed
-    /// one.
+    /// The node was disconnected and may come back. The view gives the reason `lost` here, too, but the allocation is
+    /// replaced like a failed one.
     Disconnected,
 }
 
@@ -73,7 +73,8 @@ pub struct Allocation {
     pub create_index: i64,
     /// The number of the allocation that it replaces, and the reason.
     pub replaces: Option<(usize, Replacing)>,
-    /// Failed predecessors, oldest first: the time of the rescheduling, and the number of the allocation.
+    /// Failed and disconnected predecessors, oldest first: the time of the rescheduling, and the number of the
+    /// allocation.
     pub tracker: Vec<(i64, usize)>,
     /// The tasks that the client reports. The group may have one more task.
     pub lives: Vec<TaskHistory>,
@@ -83,7 +84,8 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// The version that the servers serve at a time; `None` before the allocation exists and after it is collected.
+    /// The number of the version that the servers serve at a time. `None` before the allocation exists and after it is
+    /// collected.
     pub fn version_at(&self, at: i64) -> Option<usize> {
         if self.collected.is_some_and(|gone| gone <= at) {
             return None;
@@ -108,7 +110,7 @@ impl Cluster {
         let mut nodes: Vec<Node> =
             (0..config.nodes.max(2)).map(|n| Node::new(n, config.rare / 3, &mut random)).collect();
         let end = START + config.span;
-        // The first node stays in the cluster, so that allocations can always be placed on a node.
+        // The first node never has an outage, so that allocations can always be placed.
         for node in &mut nodes[1..] {
             if random.chance(config.rare) {
                 let from = START + random.between(config.span / 8, config.span / 2);
@@ -203,7 +205,8 @@ impl Cluster {
         if let Some(outage) = node.outage.filter(|o| o.from > place.at) {
             let dead = |at: i64| course.dead_at.is_some_and(|dead| node.heard(dead, true) < at);
             match outage.kind {
-                // Nomad 1.8 rewrites the state even of tasks that had ended.
+                // An outage does not affect an allocation that ended before. Only Nomad 1.8 marks such an allocation as
+                // lost.
                 _ if dead(outage.noticed) && node.version != "1.8.4" => {}
                 OutageKind::Tolerated if dead(outage.noticed) => {}
                 OutageKind::Tolerated => {
@@ -265,7 +268,7 @@ impl Cluster {
     /// The failed and disconnected predecessors of an allocation, as in its tracker.
     fn tracker(&self, place: &Place) -> Vec<(i64, usize)> {
         let Some((before, why)) = place.replaces else { return vec![] };
-        // An allocation that replaces another one for a different reason has no tracker.
+        // Only an allocation that replaces another one for one of these two reasons has a tracker.
         if !matches!(why, Replacing::Rescheduled | Replacing::Disconnected) {
             return vec![];
         }
@@ -290,8 +293,8 @@ impl Cluster {
         Some((at, stop))
     }
 
-    /// Sets the time at which the servers garbage-collect an allocation. It is the first round after the allocation has
-    /// been terminal for `eval_gc_threshold`.
+    /// Sets the time at which the servers garbage-collect an allocation. It is the first garbage collection after the
+    /// allocation has been terminal for `eval_gc_threshold`.
     fn collect(&mut self, number: usize) {
         let kept = self.config.kept;
         let allocation = &mut self.allocations[number];

@@ -73,7 +73,7 @@ impl Job {
         self.kind.ends_with("batch")
     }
 
-    /// Returns the job. If it is dispatched or periodic, returns several children of it instead.
+    /// Returns the job. If it is a dispatched or periodic child, also returns up to three other children of its parent.
     pub fn instances(self, random: &mut Random) -> Vec<Self> {
         let is_instance = self.id.contains("/dispatch-") || self.id.contains("/periodic-");
         let others = if is_instance { random.below(4) } else { 0 };

@@ -1,7 +1,7 @@
 //! JSON as Nomad's encoders write it. `serde_json` cannot be used, because key order, spacing and escapes matter
 //! here.
 
-/// A value; objects keep their order.
+/// A value. Objects keep the order of their keys.
 #[derive(Debug, Clone)]
 pub enum Json {
     Null,

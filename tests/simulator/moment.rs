@@ -36,7 +36,7 @@ pub fn civil(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// Nanoseconds after conversion to a float64 and its shortest decimal form.
+/// Nanoseconds after conversion to a float64, to its shortest decimal form, and back to an integer.
 pub fn through_float(ns: i64) -> i64 {
     (ns as f64).to_string().parse().unwrap_or(ns)
 }

@@ -1,7 +1,7 @@
 //! The simulator's seeded generator. A seed determines a cluster completely.
 //!
 //! SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014). It applies
-//! multiplications to a counter, which is random enough for simulated tasks.
+//! multiplications to a counter. The results are random enough for simulated tasks.
 
 use crate::simulator::SECOND;
 
@@ -29,7 +29,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`; 0 for 0.
+    /// A number below `n`. If `n` is 0, the number is 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.number() % (n.max(1) as u64)) as usize
     }
@@ -50,12 +50,12 @@ impl Random {
         self.below(100) < percent as usize
     }
 
-    /// One of several; must not be empty.
+    /// One of several values. `of` must not be empty.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }
 
-    /// One of several by weight; the first if all weights are 0.
+    /// One of several values, drawn by weight. If all weights are 0, the first value.
     pub fn weighted<T: Copy>(&mut self, of: &[(T, u32)]) -> T {
         let mut left = self.below(of.iter().map(|(_, weight)| *weight as usize).sum());
         for (value, weight) in of {
@@ -67,7 +67,7 @@ impl Random {
         of[0].0
     }
 
-    /// Any order (Fisher and Yates).
+    /// Puts the values in a random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, values: &mut [T]) {
         for last in (1..values.len()).rev() {
             values.swap(last, self.below(last + 1));

@@ -22,7 +22,7 @@ pub enum Form {
     Payload,
 }
 
-/// A version of an allocation in a document, and which parts of it.
+/// A version of an allocation that a document shows, and the parts of it that the document contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
     /// The number of the allocation in `Cluster::allocations`.
@@ -92,9 +92,9 @@ impl Document {
         Self { name: format!("allocations.{ending}"), is_named: false, ..self.clone() }
     }
 
-    /// The versions that the document shows, marked by the rule of the data model. They are marked if the document has
-    /// four or more event times, each of them equals its shortest float form, and not all of them are whole
-    /// microseconds, like those of a coarse clock.
+    /// The versions that the document shows, with `marked` set by the rule of the data model. They are marked if the
+    /// document has four or more event times, each of them equals its shortest float form, and not all of them are
+    /// whole microseconds. (The times of a coarse clock may all be whole microseconds.)
     pub fn marked(&self, cluster: &Cluster) -> Vec<Shown> {
         let times: Vec<i64> = self.shown.iter().flat_map(|shown| shown.event_times(cluster)).collect();
         let marked = times.len() >= 4
@@ -105,7 +105,7 @@ impl Document {
 }
 
 impl Shown {
-    /// The times of the events it shows, as written.
+    /// The times of the events that the version shows, as the document writes them.
     pub fn event_times(&self, cluster: &Cluster) -> Vec<i64> {
         let allocation = &cluster.allocations[self.allocation];
         let steps = allocation.versions[self.version].steps.iter().flatten().zip(&allocation.lives);
@@ -114,7 +114,7 @@ impl Shown {
         times.map(|ns| self.time(ns)).collect()
     }
 
-    /// A time as written.
+    /// A time as the document writes it.
     pub fn time(&self, ns: i64) -> i64 {
         if self.floats { through_float(ns) } else { ns }
     }
@@ -123,7 +123,7 @@ impl Shown {
 /// Where a version of the debug command stores its listings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BundleLayout {
-    /// `interval/0000/allocations.json`, one per line.
+    /// `interval/0000/allocations.json`, with one allocation per line.
     Interval,
     /// The older `nomad/0000/allocations.json`, an array.
     Nomad,
@@ -198,9 +198,9 @@ impl Cluster {
         (out, ends, nodes)
     }
 
-    /// The output of `/v1/event/stream` between two times, without the first of the two. It has every version of every
-    /// allocation once, and a heartbeat at the start and every 30 seconds. There is one frame per line, unless the
-    /// style formats frames differently, as `jq` does.
+    /// The output of `/v1/event/stream` after `from` and up to `to`. It has every version of every allocation once, and
+    /// a heartbeat at the start and every 30 seconds. There is one frame per line, unless the style formats frames
+    /// differently, as `jq` does.
     pub fn frames(&self, from: i64, to: i64, style: &Style) -> Document {
         let mut objects: Vec<Json> = vec![];
         let (mut shown, mut nodes) = (vec![], vec![]);
@@ -238,7 +238,7 @@ impl Cluster {
         self.streamed(to, &objects, shown, vec![], style, "events")
     }
 
-    /// Only the allocations of these events: `jq '.Events[].Payload.Allocation'`.
+    /// Only the allocations of these events, as from `jq '.Events[].Payload.Allocation'`.
     pub fn payloads(&self, from: i64, to: i64, style: &Style) -> Document {
         let (mut objects, mut shown) = (vec![], vec![]);
         for (one, payload) in self.stream(from, to, style, Form::Payload).into_iter().flat_map(|(_, frame)| frame) {
@@ -248,7 +248,7 @@ impl Cluster {
         self.streamed(to, &objects, shown, vec![], style, "payloads")
     }
 
-    /// A document of objects, each with what it shows.
+    /// A document of these objects. `shown` and `nodes` give, for each version and each node, the object that shows it.
     fn streamed(
         &self,
         to: i64,
@@ -336,7 +336,7 @@ impl Cluster {
         ]))
     }
 
-    /// The node event of every client report.
+    /// The event of the topic `Node` that accompanies every client report.
     fn node_event(&self, number: usize, index: i64) -> Json {
         let payload = object([("Node", node_json::whole(&self.nodes[number]))]);
         Json::Map(object([
@@ -350,8 +350,9 @@ impl Cluster {
         ]))
     }
 
-    /// The files of `nomad operator debug` with a listing at each of these times. Files without allocations show
-    /// nothing. `namespace` is the flag of the command: `None` lists `default`, and `Some("*")` lists all namespaces.
+    /// The files of `nomad operator debug` with a listing at each of these times. Only the listings and the lists of
+    /// nodes show parts of the cluster. `namespace` is the flag of the command: `None` lists `default`, and `Some("*")`
+    /// lists all namespaces.
     pub fn bundle(
         &self,
         moments: &[i64],

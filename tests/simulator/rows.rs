@@ -28,9 +28,9 @@ pub struct Told {
     pub events: BTreeMap<EventRow, (Option<i64>, String)>,
     pub states: BTreeSet<Line>,
     pub history: BTreeSet<Line>,
-    /// Sightings by allocation and time, with the namespace of the document.
+    /// The namespace of each sighting's allocation, by allocation and time.
     pub sightings: BTreeMap<(String, i64), Value>,
-    /// The same sightings with their exact times, not cut to the hour.
+    /// The same sightings with exact times, not cut to the hour. Sightings by a stream are left out.
     pub exact_sightings: BTreeSet<(String, i64)>,
     pub nodes: BTreeSet<Line>,
     /// The ledger row. `None` for an empty file. An empty list has a ledger row.
@@ -70,8 +70,8 @@ impl Document {
         let text = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
         let holds = !shown_versions.is_empty() || !self.nodes.is_empty();
         let is_empty_list = !rejected && !text.trim_ascii().is_empty();
-        // Neither a stream nor a list of nodes is a listing. A dump without allocations is a listing, even if the dump
-        // lists nodes.
+        // Neither a stream nor a list of nodes lists allocations. The output of `nomad operator snapshot state` does,
+        // even if it has nodes and no allocations.
         let lists_allocations = match shown_versions.first() {
             Some(shown) => shown.form != Form::Streamed,
             None if self.nodes.is_empty() => text.trim_ascii().starts_with(b"["),
@@ -180,7 +180,8 @@ impl EventRow {
 /// The state of a task in an allocation's version.
 struct ShownState<'a> {
     task: &'a str,
-    /// The number of the life and of its step. `None` for a fabricated state of a task that never ran.
+    /// The number of the task's history in `lives`, and the number of its step. `None` for a fabricated state of a task
+    /// that never ran.
     step: Option<(usize, usize)>,
 }
 
@@ -271,7 +272,7 @@ impl Cluster {
         let group = &job.groups[a.group];
         let tasks = group.tasks.len() as i64;
         let text = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
-        // Fields that only full allocations, jobs or resources contain.
+        // Values of fields that only full allocations (`whole`), jobs (`of_job`) or resources (`listed`) contain.
         let whole = |value: Value| if shown.form == Form::Stub { Value::Null } else { value };
         let of_job = |value: Value| if matches!(shown.form, Form::Stub | Form::Full) { value } else { Value::Null };
         let listed = |value: i64| if shown.resources { json!(value) } else { Value::Null };

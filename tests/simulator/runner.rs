@@ -1,7 +1,6 @@
 //! How a client handles one task, step by step: set up, start, wait, restart, kill.
 //!
-//! The sequences of events follow Nomad's sources and recordings, which each method names. A scenario combines the
-//! sequences.
+//! The sequences of events follow Nomad's sources and recordings. A scenario combines the sequences.
 
 use crate::simulator::SECOND;
 use crate::simulator::event::{Cause, Class, Event};
@@ -106,7 +105,7 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// Waits for a short time between two events of one action. This cannot be interrupted.
+    /// Waits for a short time between two events of one action. Nothing interrupts this wait.
     fn blink(&mut self) {
         self.now += self.random.seconds(0.000_02, 0.004);
     }
@@ -146,8 +145,8 @@ impl<'a> Runner<'a> {
         self.give_up_as(Event::not_restarting(reason))
     }
 
-    /// Like `give_up`, for an event with a meaning. The meaning is a failure of unknown class if no failure precedes
-    /// the event.
+    /// Like `give_up`, for a given event. If no failure precedes the event, the caller gives it the meaning of a
+    /// failure of unknown class.
     pub fn give_up_as(&mut self, event: Event) -> Going {
         self.change("dead", Some(event));
         self.phase = Phase::Dead;
@@ -191,7 +190,7 @@ impl<'a> Runner<'a> {
         self.wait(0.01, 0.3)
     }
 
-    /// A run that ends with a failure.
+    /// A run that ends with this event.
     pub fn crash(&mut self, low: f64, high: f64, event: Event) -> Going {
         self.start()?;
         self.wait(low, high)?;
@@ -247,8 +246,9 @@ impl<'a> Runner<'a> {
         self.phase = Phase::Dead;
     }
 
-    /// The end of a task that was lost or unknown. When its client came back, the servers stopped the task, and the
-    /// handle of the driver was gone. With `announced` there is a `Killing` event. There is never a `Killed` event.
+    /// The end of a task whose allocation was lost or unknown. When the client came back, the servers stopped the task,
+    /// and the handle of the driver was gone. With `announced` there is a `Killing` event. There is never a `Killed`
+    /// event.
     pub fn end_of_the_lost(&mut self, announced: bool) {
         if self.phase == Phase::Dead {
             return;

@@ -413,8 +413,8 @@ fn embedded_job(job: &Job, v: &Version, padding: usize) -> Json {
         object([("ID", "not an allocation".into()), ("TaskStates", template.into()), ("PASSWORD", "hunter2".into())]);
     let task =
         object([("Name", "server".into()), ("Driver", "docker".into()), ("Env", Json::Map(env)), ("Meta", Json::Null)]);
-    // A list whose elements begin like allocations, so that the position of a block that begins here is guessed
-    // wrong.
+    // A list whose elements begin like allocations. If a block begins in this list, the program guesses a wrong start
+    // of the next allocation.
     let decoy =
         || Json::Map(object([("ID", "decoy".into()), ("TaskStates", Json::Map(vec![])), ("Text", template.into())]));
     let decoys = Json::List((0..padding / 128).map(|_| decoy()).collect());

@@ -1,15 +1,15 @@
-//! The shapes of a document: the encoder, the layout, and omitted parts.
+//! The style of a document: the encoder, the layout, and omitted parts.
 
 use crate::simulator::random::Random;
 
 /// How the allocations of a document are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// `[…]`, as the API answers.
+    /// `[…]`, as in the answer of the API.
     Array,
-    /// One per line, as in a debug bundle.
+    /// One allocation per line, as in a debug bundle.
     Lines,
-    /// Several arrays `[…]` of a few allocations each, as after appending pages.
+    /// Several arrays `[…]` of a few allocations each, as in a file to which pages were appended.
     Pages,
     /// Concatenated without separators.
     Concatenated,
@@ -36,7 +36,7 @@ pub enum Encoder {
     GoClient,
 }
 
-/// How "never" is written.
+/// How a missing time is written, such as the end of a task that still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Never {
     Null,
@@ -44,8 +44,8 @@ pub enum Never {
     Absent,
 }
 
-/// The shape of a document. Tests use all combinations of these values. The functions below return the styles that
-/// Nomad produces.
+/// The style of a document. [`Style::any`] combines these values at random. `list`, `read`, `debug`, `cli` and `state`
+/// return the styles that Nomad produces.
 #[derive(Debug, Clone)]
 pub struct Style {
     pub layout: Layout,
@@ -59,14 +59,14 @@ pub struct Style {
     pub resources: bool,
     /// Whether full allocations have empty fields.
     pub empties: bool,
-    /// Whether task states are shown; `false` as with `task_states=false`.
+    /// Whether task states are shown. A request with `task_states=false` omits them.
     pub task_states: bool,
-    /// Whether `Restarts` and `LastRestart` are shown; `false` as before Nomad 0.6.
+    /// Whether `Restarts` and `LastRestart` are shown. Nomad before 0.6 lacks them.
     pub counters: bool,
     /// Whether integer nanoseconds passed through a float, as in jq or JavaScript.
     pub floats: bool,
     pub bom: bool,
-    /// The seed of map order, which differs in every response.
+    /// The seed for the order of map keys, which differs in every response of Nomad.
     pub shuffle: u64,
     /// If given, only the allocations of this namespace are shown.
     pub namespace: Option<&'static str>,
@@ -74,8 +74,8 @@ pub struct Style {
     pub share: u32,
     /// Whether a stream also contains other topics.
     pub topics: bool,
-    /// The number of padding bytes in the job of every full allocation, chosen to mislead the guesses of block
-    /// starts.
+    /// The number of padding bytes in the job of every full allocation. The padding resembles allocations, so that the
+    /// program guesses wrong starts of blocks.
     pub padding: usize,
     /// Whether fields of a future Nomad are shown.
     pub future: bool,
@@ -128,7 +128,7 @@ impl Style {
         Self { layout: Layout::Allocs, never, escape_html: true, empties: true, ..Self::read(shuffle) }
     }
 
-    /// Any style that shows all events of its allocations exactly. It may leave out allocations.
+    /// A random style that shows all events of its allocations exactly. It may leave out allocations.
     pub fn any(random: &mut Random) -> Self {
         let pretty = Layout::Pretty(*random.pick(&[2, 4]));
         let layouts = [
@@ -162,7 +162,7 @@ impl Style {
         }
     }
 
-    /// Adds the omissions of old versions, filters and scripts.
+    /// Also omits what old versions of Nomad, filters and scripts omit, and may round times.
     pub fn trimmed(self, random: &mut Random) -> Self {
         let (floats, task_states) = (random.chance(40), random.chance(85));
         Self { floats, task_states, counters: random.chance(60), ..self }

@@ -1,5 +1,5 @@
-//! The history of one task: every event, and the state of the task after each step. Nomad's limit of ten does not
-//! apply.
+//! The history of one task: every event, and the state of the task after each step. Unlike Nomad, it keeps more than
+//! ten events.
 //!
 //! The state follows client/allocrunner/taskrunner/task_runner.go (`updateStateImpl`, `appendEvent`): `Restarts` counts
 //! appended `Restarting` events, `Failed` is never reset, `FinishedAt` is never cleared.
@@ -10,7 +10,7 @@ use crate::simulator::node::Clock;
 /// How many events a client keeps for a task (`defaultMaxEvents`).
 pub const RING: usize = 10;
 
-/// The task's position in the starting order of its group (`Lifecycle` of the job; `None` there means a main task).
+/// The task's position in the starting order of its group (`Lifecycle` in the job). A main task has no hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hook {
     pub hook: &'static str,
@@ -38,7 +38,7 @@ impl Default for State {
 #[derive(Debug, Clone)]
 pub struct Lived {
     pub event: Event,
-    /// The run of the task that the event belongs to: 1 + the number of restarts counted before the event.
+    /// The number of the run that the event belongs to: 1 + the restarts counted before the event.
     pub attempt: i64,
     /// How often the client had lost the whole state of the task before this event.
     pub epoch: usize,

@@ -1,8 +1,8 @@
 //! What can be known from a set of documents. It is computed from the simulator's own state. No function here reads
 //! JSON.
 //!
-//! A document shows versions of allocations, and a version shows a window of at most ten events per task. Events in
-//! no window cannot be recovered. Events in a window must be recovered, with the right attempt.
+//! A document shows versions of allocations, and a version shows a window of at most ten events per task. An event
+//! that is in no window cannot be known. An event that is in a window must be found, with the right attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -44,7 +44,8 @@ pub struct TaskTruth {
     pub events: i64,
     /// The largest counter that is shown; `None` if no window had a counter.
     pub restarts: Option<i64>,
-    /// Restarts that were counted and not seen. `None` without a counter, or if the client visibly lost its state.
+    /// Restarts that the counter includes, but whose events are in no window. `None` without a counter, or if the
+    /// windows show that the client lost its state.
     pub lost_restarts: Option<i64>,
     /// Whether the start is in view, and the number of gaps between windows, as the data model defines them.
     pub begins: bool,
@@ -52,8 +53,8 @@ pub struct TaskTruth {
     /// True if an event up to the last shown version is in no window. Such a task must never be reported as complete,
     /// unless `deceptive`.
     pub missing: bool,
-    /// True if a loss of events cannot be detected. Either the client lost its state before the task was first shown,
-    /// or a full window starts with a `Received` that is not the first one.
+    /// True if a loss of events may be impossible to detect. This is so if an event is in no window, and after it
+    /// either the client lost the state of the task, or a full window starts with another `Received`.
     pub deceptive: bool,
     /// True if no event is missing and the windows prove that. Such a task must be reported as complete.
     pub plain: bool,
@@ -95,19 +96,19 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// When an event happened, as written.
+    /// When an event happened, as the document writes it.
     pub(super) fn time(&self, event: &Event) -> i64 {
         if self.floats { through_float(event.time) } else { event.time }
     }
 }
 
 impl<'a> Truth<'a> {
-    /// The truth about these versions. They may be in any order, and shown several times.
+    /// The truth about these versions. They may be in any order, and a version may occur several times.
     pub fn of(cluster: &'a Cluster, shown: impl IntoIterator<Item = Shown>) -> Self {
         Self { cluster, shown: shown.into_iter().collect() }
     }
 
-    /// The truth of these documents.
+    /// The truth about the versions in these documents.
     pub fn of_documents<'d>(cluster: &'a Cluster, documents: impl IntoIterator<Item = &'d Document>) -> Self {
         Self::of(cluster, documents.into_iter().flat_map(|document| document.marked(cluster)))
     }
@@ -203,8 +204,8 @@ impl<'a> Truth<'a> {
         latest
     }
 
-    /// The allocations of which a document shows that they replace another one. The document shows such an allocation
-    /// in full, or with a tracker that names the replaced allocation.
+    /// The allocations that replace another one, if a document shows this. A document does so if it has more than the
+    /// stub of the allocation, or if the stub has a tracker that names the replaced allocation.
     pub fn followers(&self) -> BTreeSet<usize> {
         let tells = |shown: &&Shown| {
             let allocation = &self.cluster.allocations[shown.allocation];
@@ -269,7 +270,8 @@ impl<'a> Truth<'a> {
         }
         for windows in windows.values_mut() {
             windows.retain(|window| !window.events.is_empty());
-            // Drop repeated windows: after a clock was set back, a window would not even join a copy of itself.
+            // Drop repeated windows. After a clock was set back, there would seem to be a gap even between two copies
+            // of one window.
             let place = |window: &Window| (window.modify_index, window.modified_at, window.restarts.is_some());
             windows.sort_by_key(|window| (place(window), window.floats, window.marked));
             windows.dedup_by_key(|window| (place(window), window.floats, window.marked));
@@ -374,7 +376,7 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
         full(w) && first > 0 && lived(first).event.kind == "Received" && (0..first).any(|n| !seen[n])
     });
     // If a clock was set back between two attempts, the second attempt looks like a new life. So times must not
-    // decrease across attempts, either.
+    // decrease from one attempt to the next, either.
     let time = |n: usize| lived(n).event.time;
     let in_order = (1..last).all(|n| place(n - 1) < place(n) && time(n - 1) <= time(n));
     let proven = windows.windows(2).all(|pair| !full(&pair[1]) || pair[1].events.start < pair[0].events.end);

@@ -24,13 +24,14 @@ pub struct Health {
     pub at: i64,
 }
 
-/// The values that the servers store for an allocation from a time on. Fields that never change are in `Allocation`.
+/// The values that the servers store for an allocation from one time until the next version. Fields that never change
+/// are in `Allocation`.
 #[derive(Debug, Clone)]
 pub struct Version {
-    /// The time of the version by the servers' clock, which is also its ModifyTime.
+    /// The time of the version by the servers' clock. It is also the version's ModifyTime.
     pub at: i64,
     pub source: Source,
-    /// The Raft index. It is assigned when the whole cluster is known, like the next three fields.
+    /// The Raft index. Like the next two fields, it is assigned when the whole cluster is known.
     pub index: i64,
     pub plan_index: i64,
     pub health_index: i64,
@@ -46,9 +47,9 @@ pub struct Version {
     pub preempted_by: String,
     /// When the client was lost, and when it came back (`AllocStates`).
     pub contacts: Vec<(&'static str, i64)>,
-    /// The step of each task that the client has reported; `None` before its first report.
+    /// For each task, the last step that the client has reported. `None` before the client's first report.
     pub steps: Option<Vec<Option<usize>>>,
-    /// When the client fabricated an end for tasks whose state it does not have (`FinishedAt` by the client's clock).
+    /// The end that the client fabricated for tasks without an end (`FinishedAt`, by the client's clock).
     pub made_up: Option<i64>,
 }
 
@@ -77,7 +78,8 @@ impl Version {
         }
     }
 
-    /// Whether no task of the allocation will run again (`Allocation.TerminalStatus`: client or server status).
+    /// Whether no task of the allocation will run again, according to the client status
+    /// (`Allocation.ClientTerminalStatus`).
     pub fn is_terminal(&self) -> bool {
         matches!(self.client_status, "complete" | "failed" | "lost")
     }
@@ -130,7 +132,7 @@ struct Report {
     covers: i64,
 }
 
-/// All versions, oldest first. `decisions` are those of the servers, in any order.
+/// All versions of an allocation, oldest first. `decisions` are those of the servers, in any order.
 pub fn versions(
     created: i64,
     job_version: i64,
@@ -197,7 +199,8 @@ fn tell(version: &mut Version, course: &Course, covers: i64, node: (usize, &Node
     }
 }
 
-/// Which state the servers receive at which time. A status change is sent sooner, with all changes up to then.
+/// When the servers receive which state. The client sends a status change sooner than other changes, together with all
+/// changes before it.
 fn reports(course: &Course, node: &Node) -> Vec<Report> {
     let mut changes: Vec<i64> = course.lives.iter().flat_map(|life| life.steps.iter().map(|step| step.at)).collect();
     changes.extend(course.verdict.map(|(at, _)| at));

@@ -2,7 +2,7 @@
 //!
 //! ALLOCLOG_FEED_SECONDS sets how long the replay of the recorded twelve minutes takes. The default is 20 s. 73 s is
 //! ten times real speed.
-//! ALLOCLOG_FEED_SEED repeats the run of a seed.
+//! ALLOCLOG_FEED_SEED sets the seed, to repeat a run that printed its seed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -47,8 +47,8 @@ enum Misfortune {
     StoreComes,
 }
 
-/// The faults of twelve minutes, with their times. There is a kill each minute, and the store is down three times for
-/// two minutes. If requested, the agent is down three times for 20 s.
+/// The faults within the recorded twelve minutes, with their times. There is a kill each minute, and the store is down
+/// three times for two minutes. If `agent` is true, the agent is down three times for 20 s.
 fn misfortunes(random: &mut Random, within: Duration, agent: bool) -> Vec<(Duration, Misfortune)> {
     let minute = within / 12;
     let mut at = |minutes: f64| minute.mul_f64(minutes + random.below(1_000) as f64 / 1_500.0);
@@ -167,8 +167,8 @@ fn a_feed_with_repeated_failures_gives_the_rows_of_one_without() {
 #[test]
 fn a_feed_loses_nothing_unless_the_agent_is_down() {
     if number("ALLOCLOG_FEED_SECONDS").is_none() {
-        // At ten times real speed, a hundred events last as long as they do in Nomad. At the default speed, the server
-        // forgets them before a killed process has started again.
+        // At the default speed, the server forgets a hundred events before a killed process has started again. So this
+        // test needs a slower replay, for example at ten times real speed.
         return;
     }
     let (sandbox, seed) = (Sandbox::new(), seed());
@@ -208,7 +208,8 @@ fn a_feed_waits_for_a_missing_lake_and_does_not_create_it_again() {
     assert!(rows(&sandbox, &out, "task_events") == rows(&sandbox, "truth", "task_events"));
 }
 
-/// The error of a store that does not answer contains how long the program tried, so its text differs each time.
+/// The error of a store that does not answer contains how long the program tried, so the text of the error differs each
+/// time.
 #[test]
 fn an_outage_of_the_store_is_reported_once() {
     let (sandbox, agent) = (Sandbox::new(), Agent::new(answer));

@@ -26,7 +26,7 @@ const APART: Duration = Duration::from_secs(1_800);
 const AFTER: i64 = 1_795_459_260;
 
 /// ALLOCLOG_FEED_HOURS sets the number of hours, 30 by default. The deduplication cache forgets a row after 72 hours,
-/// so in a run of 150 hours or more it begins to forget rows in the first half.
+/// so in a run of 150 hours or more the cache begins to forget rows in the first half of the run.
 #[test]
 fn memory_does_not_grow_over_hours() {
     let Some(faketime) = libfaketime() else {

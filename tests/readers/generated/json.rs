@@ -119,7 +119,7 @@ pub fn written(values: &[Json], mut hand: Hand, between: &str) -> String {
     text
 }
 
-/// Any way to write.
+/// A random way to write values.
 pub fn hand() -> impl Strategy<Value = Hand> {
     (any::<u64>(), 0..5u8, 0..4u8).prop_map(|(seed, spaces, escapes)| Hand { seed, spaces, escapes })
 }

@@ -66,12 +66,12 @@ fn number(value: &Value) -> Value {
     json!(value.as_i64())
 }
 
-/// Nanoseconds since the epoch as Nomad counts them; 0 is never.
+/// Nanoseconds since the epoch, as Nomad writes them. 0 means never.
 fn nanos(value: &Value) -> Value {
     json!(value.as_i64().filter(|ns| *ns > 0))
 }
 
-/// Nanoseconds since the epoch of an RFC 3339 text; the year 1 is never.
+/// Nanoseconds since the epoch of an RFC 3339 text. The year 1 means never.
 fn moment(value: &Value) -> Value {
     let ns = value.as_str().map(|text| DateTime::parse_from_rfc3339(text).expect("RFC 3339").timestamp_nanos_opt());
     json!(ns.flatten().filter(|ns| *ns > 0))
@@ -85,7 +85,8 @@ fn namespace(a: &Value) -> Value {
 pub fn task_event(a: &Value, key: &EventKey, event: &Value, attempt: Value) -> Row {
     let details = &event["Details"];
     let is = |kind: &str| event["Type"] == kind;
-    // Nomad always writes some fields. Such a field has a meaning only if it is not 0, or if it applies to the type.
+    // Nomad writes these fields in events of every type. A field has a meaning only if it is not 0, or if the type of
+    // the event uses it.
     let applies = |name: &str, detail: &str| match event[name].as_i64() {
         Some(n) if n != 0 || is("Terminated") => json!(n),
         _ => json!(details[detail].as_str().and_then(|d| d.parse::<i64>().ok())),
@@ -165,13 +166,13 @@ fn details(event: &Value) -> Value {
     if pairs.is_empty() { Value::Null } else { json!(compact.replace("\\b", "\\u0008").replace("\\f", "\\u000c")) }
 }
 
-/// The one URL with credentials in the recording, masked.
+/// Masks the only URL with credentials in the recording.
 fn masked(text: &str) -> String {
     let text = text.replace("http://user:s3cret@", "http://***@").replace("http://user:***@", "http://***@");
     text.replace("?sig=abc", "?sig=***")
 }
 
-/// The row of one state; null for a task without one.
+/// The row of one task state. If the task has no state, `state` is null.
 pub fn task_state(a: &Value, task: Option<&str>, state: &Value) -> Row {
     let events: Vec<&Value> = state["Events"].as_array().into_iter().flatten().collect();
     let is_placeholder = state["State"] == "" && events.is_empty();

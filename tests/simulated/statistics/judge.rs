@@ -13,7 +13,7 @@ use crate::view_store::ViewStore;
 
 const HOUR: i64 = 3_600_000_000_000;
 
-/// The number of times that each statement was tested. A statement that was never tested proves nothing.
+/// How often each situation was judged. A situation that never occurred was not tested.
 pub type Tally = BTreeMap<String, usize>;
 
 /// A cluster, the part of it in view, and the program's statistics.
@@ -206,7 +206,7 @@ impl<'a> Judge<'a> {
                     continue;
                 };
                 let class = row.text("class").unwrap_or_default();
-                // The event before the failure may have been a failed health check.
+                // The event before the failure may be out of view, and it may have been a failed health check.
                 let hides =
                     lived.event.kind == "Terminated" && !is_explained(story, failure.event) && class == "unknown";
                 ensure!(
@@ -396,8 +396,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Returns true if all events that explain an event are in view: those from the start of its run, or from the trigger
-/// of its restart.
+/// Returns true if all events that explain an event are in view. These are the events since the last start, restart
+/// or signal to restart before it.
 fn is_explained(story: &TaskOutcome<'_>, event: usize) -> bool {
     let tells = |n: &usize| matches!(story.life.events[*n].event.kind, "Started" | "Restart Signaled" | "Restarting");
     let from = (0..event).rev().find(tells).unwrap_or_default();
@@ -436,7 +436,7 @@ fn class_name(class: Class) -> &'static str {
     }
 }
 
-/// The most frequent value and its count; of equal counts the smallest value.
+/// The most frequent value and its count. If several values are equally frequent, the smallest of them.
 fn commonest<T: Ord + Copy>(values: impl Iterator<Item = T>) -> Option<(T, usize)> {
     let mut times: BTreeMap<T, usize> = BTreeMap::new();
     values.for_each(|value| *times.entry(value).or_default() += 1);

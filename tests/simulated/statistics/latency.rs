@@ -2,7 +2,7 @@
 
 use alloclog::query::Row;
 
-/// The time within which the given share of the tasks started; `None` if fewer tasks did.
+/// The time within which the given share of the tasks started. `None` if a smaller share started.
 pub fn quantile(starts: &[&Row], origin: &str, share: f64) -> Option<i64> {
     // For each task: how long it waited, and whether it started in the end.
     let mut waits: Vec<(i64, bool)> = starts.iter().filter_map(|row| wait(row, origin)).collect();

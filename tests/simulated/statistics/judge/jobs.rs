@@ -136,8 +136,9 @@ impl Judge<'_> {
         claimed
     }
 
-    /// Returns true if an exit may be out of view. That is so if an allocation was told to stop and, for one of its
-    /// tasks, events of the last run are lost, the end is missing, or the events do not suffice to judge the task.
+    /// Returns true if an exit may be out of view. The allocation must be complete and told to stop. In addition, no
+    /// task has a window in view, or the client fabricated an end, or one of the tasks is not dead, lacks events of its
+    /// last run, or has events that do not suffice to judge it.
     fn may_hide_an_exit(&self, number: usize, version: usize) -> bool {
         let allocation = &self.cluster.allocations[number];
         let version = &allocation.versions[version];
@@ -216,8 +217,8 @@ impl Judge<'_> {
             ensure!(row.int("replaced_at_ns") == Some(allocation.created), "replaced_at_ns is wrong: {row:?}");
             let seen = latest.get(&before).map(|seen| &previous.versions[*seen]);
             let followed = seen.is_some_and(|seen| !seen.next.is_empty());
-            // If an allocation was lost after it was replaced, or was disconnected before, its versions do not always
-            // show the reason.
+            // If an allocation was disconnected before it was replaced, or was lost after that, its versions do not
+            // always show the reason.
             let (reason, truth) = (row.text("reason"), reason_name(why));
             let says = |word| seen.is_some_and(|seen| seen.desired_description.contains(word));
             let is_away = truth == "lost" || says("lost") || says("disconnected");
