@@ -384,6 +384,26 @@ class TestVanished:
         history.listing(HOUR, absences_recorded=None)
         assert self.vanished(ask_one, history) == (True, None)
 
+    def test_an_allocation_that_was_seen_to_end_did_not_vanish(self, ask_one, history):
+        history.allocation(index=10)
+        history.allocation(index=20, client_status="complete")
+        history.sighting(0)
+        history.listing(5 * HOUR)
+        assert not ask_one(history, "allocations")["vanished"]
+
+    def test_an_earlier_listing_does_not_show_that_it_vanished(self, ask_one, history):
+        history.allocation()
+        history.sighting(3 * HOUR)
+        history.listing(HOUR)
+        assert not ask_one(history, "allocations")["vanished"]
+
+    @pytest.mark.parametrize("listing", [{"full": False}, {"namespace": "prod"}, {"region": "us"}])
+    def test_a_listing_that_would_not_show_it_does_not_show_that_it_vanished(self, ask_one, history, listing):
+        history.allocation()
+        history.sighting(0)
+        history.listing(5 * HOUR, **listing)
+        assert not ask_one(history, "allocations")["vanished"]
+
 
 class TestTrust:
     """The time of a document is ignored if it is long after the document's ingest."""
@@ -404,26 +424,6 @@ class TestTrust:
         assert ask_one(history, "observations")["is_lower_bound"]
         history.listing(700, observed_from="content")
         assert not ask_one(history, "observations")["is_lower_bound"]
-
-    def test_an_allocation_that_was_seen_to_end_did_not_vanish(self, ask_one, history):
-        history.allocation(index=10)
-        history.allocation(index=20, client_status="complete")
-        history.sighting(0)
-        history.listing(5 * HOUR)
-        assert not ask_one(history, "allocations")["vanished"]
-
-    def test_an_earlier_listing_does_not_show_that_it_vanished(self, ask_one, history):
-        history.allocation()
-        history.sighting(3 * HOUR)
-        history.listing(HOUR)
-        assert not ask_one(history, "allocations")["vanished"]
-
-    @pytest.mark.parametrize("listing", [{"full": False}, {"namespace": "prod"}, {"region": "us"}])
-    def test_a_listing_that_would_not_show_it_does_not_show_that_it_vanished(self, ask_one, history, listing):
-        history.allocation()
-        history.sighting(0)
-        history.listing(5 * HOUR, **listing)
-        assert not ask_one(history, "allocations")["vanished"]
 
 
 class TestLastListing:
