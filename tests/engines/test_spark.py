@@ -40,7 +40,7 @@ def spark():
 
 
 def edges():
-    """Small histories that were checked by hand, combined. Each is one allocation of a separate job."""
+    """Small histories that were checked by hand, in one history. Each is one allocation of a job of its own."""
     told = {
         "whole": "Received, Task Setup, Started, Terminated 0",
         "fails": "Received, Task Setup, Started, Terminated 1, Not Restarting!",
