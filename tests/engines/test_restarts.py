@@ -124,7 +124,7 @@ class TestCounts:
 
 class TestPeriod:
     def lost(self):
-        """Three restarts: one seen at 1000 s, and two that were lost before 2900 s. A version of 3000 s counts all three."""
+        """Three restarts: one seen at 1000 s, and two lost before 2900 s. A version of 3000 s counts all three."""
         history = History()
         history.allocation(created_at_ns=ns(0))
         history.state(events(f"{PATH}, Terminated 1", step=1) + [event("Restarting", 1000)], restarts=1, index=10, modified_at_ns=ns(1001))
@@ -189,7 +189,7 @@ class TestTaskDays:
         assert self.days(ask_one, state="running", finished_at_ns=ns(60)) == pytest.approx(10 * HOUR)
 
     def partial(self):
-        """A service, and a partial document half an hour after its creation. It is not known whether that shows it."""
+        """A service, and a document half an hour after its creation, which is no full listing and may lack the service."""
         history = History()
         history.allocation()
         history.state(events(PATH), restarts=3)
