@@ -189,7 +189,7 @@ class TestTaskDays:
         assert self.days(ask_one, state="running", finished_at_ns=ns(60)) == pytest.approx(10 * HOUR)
 
     def partial(self):
-        """A service, and a document half an hour after its creation, which is no full listing and may lack the service."""
+        """A service, and a partial document half an hour after its creation, which may or may not show the service."""
         history = History()
         history.allocation()
         history.state(events(PATH), restarts=3)

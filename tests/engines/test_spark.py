@@ -19,7 +19,7 @@ KINDS = {"string": "string", "bigint": "int64", "int": "int32", "double": "doubl
 
 @pytest.fixture(scope="module")
 def spark():
-    assert shutil.which("java"), "Spark needs a Java"
+    assert shutil.which("java"), "Spark needs a Java runtime"
     builder = pyspark.sql.SparkSession.builder.master("local[2]")
     settings = {
         "spark.ui.enabled": "false",

@@ -235,7 +235,7 @@ def test_a_lake_whose_description_is_damaged(lake, growing, content):
 
 
 def test_a_batch_that_is_damaged(lake, growing, truths):
-    """If the last batch is damaged and no table has it yet, every command fails. A check finds damage of older batches."""
+    """If the last batch is damaged and no table has it yet, every command fails. A check finds older damage."""
     for document in growing[:3]:
         lake.ingest(document)
     name = "_alloclog/batches/000000000/000000000004.json"

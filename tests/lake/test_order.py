@@ -20,7 +20,7 @@ def test_one_document_after_another(lake, recorded, recorded_truth):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_order_repeated_and_overlapping(lake, recorded, recorded_truth, seed):
-    """Ingests every document at least once, often several at once, in any order. Half of the ingests find no cache."""
+    """Ingests every document at least once, in any order, often several at once. Half of the ingests find no cache."""
     chance = random.Random(seed)
     left = set(recorded)
     while left:

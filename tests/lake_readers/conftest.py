@@ -76,7 +76,7 @@ def past(program, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def spark():
-    assert shutil.which("java"), "Spark needs a Java"
+    assert shutil.which("java"), "Spark needs a Java runtime"
     settings = {
         "spark.jars.packages": DELTA,
         "spark.jars.excludes": ",".join(f"{group}:*" for group in NOT_NEEDED),
