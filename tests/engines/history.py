@@ -22,7 +22,7 @@ def time(seconds):
 
 
 def through_float(value):
-    """A time in nanoseconds as a tool rounds it that reads a float64 and writes its shortest decimal form."""
+    """A time in nanoseconds, rounded as by a tool that reads a float64 and writes its shortest decimal form."""
     text = repr(float(value))
     digits, _, exponent = text.partition("e+")
     whole, _, fraction = digits.partition(".")

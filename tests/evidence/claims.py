@@ -291,7 +291,7 @@ def of_job_runs(known, rows):
         ends[job] += [end for end in (known.ended(alloc, task) for task in walks) if end is not None]
     outcome = {}
     for job, own in verdicts.items():
-        # A recorded stream lacks the job version, so a job with several runs is left out.
+        # A recorded stream lacks the job version, so a job with several versions is left out.
         told = [r for r in rows["job_runs"] if r["job_id"] == job]
         if len(told) == 1:
             if any(known.states[key]["State"] == "" for key in known.states if known.allocations[key[0]].get("JobID") == job):

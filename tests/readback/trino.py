@@ -1,7 +1,7 @@
 """Runs Trino: a single-node server in a temporary directory. The lakes are on an S3 server, because the statements of
 `--refresh` replace Delta tables, which Trino cannot do in a file system.
 
-TRINO_HOME names an unpacked server. JAVA_HOME, or java in PATH, names a JDK. Trino 476 needs 24 or later.
+TRINO_HOME names an unpacked server. JAVA_HOME, or java in PATH, names a JDK. Trino 476 needs 24 or later:
 
     mvn org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=io.trino:trino-server:476:tar.gz -DoutputDirectory=.
     tar -xzf trino-server-476.tar.gz
