@@ -23,7 +23,7 @@ SEEDS = [(seed, 3) for seed in range(8)] + [(seed, 60) for seed in range(100, 11
 
 
 def together(histories):
-    """Several histories as one. Each gets its own regions and so stays separate: no view joins or counts across regions."""
+    """Several histories as one. Each gets its own regions, because no view joins or counts across regions."""
     parts = {name: [] for name in tables.STORED}
     for label, stored in histories.items():
         for name, table in stored.items():

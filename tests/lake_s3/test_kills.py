@@ -24,7 +24,7 @@ def test_an_ingest_may_be_killed_at_any_change_that_it_makes(program, proxy, lak
 
 
 def killed_again_and_again(program, proxy, step, *arguments):
-    """Runs the program until it finishes, and kills each run `step` changes later than the last. Yields the kills so far."""
+    """Runs the program until it finishes. Kills each run `step` changes later than before. Yields the kills so far."""
     times, was_killed = -1, True
     while was_killed:
         times += 1

@@ -77,7 +77,7 @@ def elements(text, at):
 
 
 def cut_array(text, keep, at=0):
-    """The text with only the kept elements of the array at `at`, separated as the first two elements of the array are."""
+    """The text with only the kept elements of the array at `at`, separated as its first two elements are."""
     found, close = elements(text, at)
     kept = [text[start:end] for value, start, end in found if keep(value)]
     if not found:
