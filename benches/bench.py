@@ -4,10 +4,10 @@
 Prints Markdown for docs/performance.md.
 
 Programs take turns, so that a slow moment of the machine affects all of them. The best round counts for time, the worst
-for memory. The time of alloclog is that of the whole process. The time of the others is that of their statement alone,
-without the start of Python. Documents are in the page cache. Run it on an otherwise idle machine, and compare only
-ratios of one run. A bar is the limit that a measured value must keep. The bars are for the default sizes, because with
-small documents the start of a process takes most of the time.
+for memory. The time of alloclog is that of the whole process. The time of the other programs is that of their statement
+alone, without the start of Python. Documents are in the page cache. Run it on an otherwise idle machine, and compare
+only ratios within one run. A bar is the limit that a measured value must keep. The bars are for the default sizes,
+because with small documents the start of a process takes most of the time.
 """
 
 import argparse
@@ -34,11 +34,11 @@ EVENTS = [3, 25, 100]  # how many of a hundred lines of a log report an event
 
 @dataclass
 class Run:
-    """One run of a process, or the best of several."""
+    """One run of a process, or several runs: their least times and their largest memory."""
 
     seconds: float
     peak: int  # largest resident memory in bytes
-    processor: float | None = None  # processor seconds of all cores: varies less on a busy machine
+    processor: float | None = None  # processor seconds of all cores; on a busy machine, they vary less than `seconds`
     rows: int | None = None  # task events written
 
 
@@ -106,7 +106,7 @@ class Bench:
         return ",".join(name for name, marks in heads if mark in marks.split(", "))
 
     def export(self, source, tables=None, rows=None):
-        """Exports tables, by default all stored ones, as Parquet, and removes the files. Adds their row counts to `rows`."""
+        """Exports tables, by default all stored ones, as Parquet. Removes the files. Adds the row counts to `rows`."""
         tables = tables or self.stored
         shutil.rmtree(self.out, ignore_errors=True)
         run, _ = process([self.options.alloclog, "export", "-q", source, "-o", self.out, "--table", tables])
@@ -129,7 +129,7 @@ class Bench:
         return Run(said["seconds"], run.peak, rows=said["rows"])
 
     def rounds(self, contenders):
-        """The best of all rounds of each contender, which take turns."""
+        """For each contender, the least times and the largest memory of all rounds. The contenders take turns."""
         runs = {name: [] for name in contenders}
         for number in range(self.options.rounds):
             for name, contender in contenders.items():
@@ -257,7 +257,7 @@ class Bench:
             rates.append(size / run.seconds)
             rate = f"{rates[-1] / 1e6:,.0f}"
             rows.append([name, megabytes(size), f"{run.rows:,}", f"{run.seconds:.2f}", rate, megabytes(run.peak)])
-        # Compares with the faster of the two, because the start takes a larger part of the time of the small document.
+        # Compares with the faster of the two single documents. In the small one, the start of the process counts more.
         ratio = rates[0] / max(rates[1:])
         self.bar("overlapping snapshots: bytes a second", "at least 3 times a single one's", f"{ratio:.2f} times", ratio >= 3)
         print("\n## Overlapping snapshots, 30 s apart\n")
@@ -302,7 +302,7 @@ class Bench:
         took(results)
 
     def log(self, size, events):
-        """A log with this share of events, and their number; writes it if no earlier run did."""
+        """A log with this share of events, and the number of its events; writes the log if no earlier run did."""
         path = self.directory / f"log-{size}-{events}.log"
         number = path.with_suffix(".events")
         if not number.exists():

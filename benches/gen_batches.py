@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Adds batches with one row per table to a lake, as `ingest --stream` leaves them if it commits every minute. Use it to
-test `lake check` and `lake compact` on large lakes.
+"""Adds batches with one row per table to a lake, as `ingest --stream` writes them if it commits every minute. Use this
+script to test `lake check` and `lake compact` on large lakes.
 
 usage: benches/gen_batches.py LAKE --batches 20000                  never compacted
        benches/gen_batches.py LAKE --batches 525600 --days          a year, compacted after each 1,440 batches; only
@@ -32,7 +32,7 @@ TABLES = {
 
 
 class Template:
-    """The first row of a table as a file, and its `add`, with placeholders for the parts that differ between files.
+    """The first row of a table as a file, and the `add` of this file, with placeholders for what differs between files.
 
     A placeholder has the length of the value that replaces it, so the bytes of an uncompressed Parquet file stay valid.
     """
@@ -64,7 +64,7 @@ class Template:
         self.add = json.dumps(add | {"path": path, "size": self.SIZE, "stats": json.dumps(stats), "tags": tags})
 
     def file(self, n, is_written):
-        """The name of a file with a distinct row, and its `add` as JSON."""
+        """The path of a file with a distinct row, and its `add` as JSON. Writes the file if `is_written`."""
         ns = 1_735_689_600_000_000_000 + (n % (1 << 40)) * MINUTE
         name, allocation = uuid.UUID(int=n).hex, str(uuid.UUID(int=n))
         size, hash = 9_999, "0" * 32
@@ -100,7 +100,7 @@ def main():
     live = {name: [] for name in TABLES}
 
     def put(tables, replaced):
-        """Adds a batch: the JSON of the new files, and of the replacements, by table."""
+        """Adds a batch. `tables` has the JSON of the new files by table, and `replaced` that of the replacements."""
         nonlocal number, hash
         number += 1
         reached.update(dict.fromkeys([*tables, *replaced, "snapshots"], number))

@@ -17,7 +17,7 @@ import orjson
 
 SECOND = 10**9
 BEGINNING = 1_790_000_000 * SECOND
-END = BEGINNING + 7 * 86_400 * SECOND  # allocations are created over a week, the last snapshot is taken at its end
+END = BEGINNING + 7 * 86_400 * SECOND  # allocations are created over a week; the last snapshot is taken at its end
 EVENTS_KEPT = 10  # client/allocrunner/taskrunner/task_runner.go: maxEvents
 
 # An event of a list stub: Nomad writes every field, even if it is empty.
@@ -59,7 +59,7 @@ CLIENT_DESCRIPTIONS = {
 
 
 def rfc3339(ns):
-    """A time as Go writes it: without zeros at the end of the fraction. None for 0 and None."""
+    """A time as Go writes it: without zeros at the end of the fraction. Returns None for 0 and for None."""
     if not ns:
         return None
     whole = datetime.datetime.fromtimestamp(ns // SECOND, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
@@ -92,8 +92,8 @@ class Cluster:
             "tasks": chance.sample(
                 ["server", "worker", "envoy", "logger", "migrate", "redis", "agent"], chance.choice([1, 1, 2, 2, 3])
             ),
-            "fails": chance.choice([0.01, 0.05, 0.2, 0.6, 0.95]),  # how likely a run ends in a failure
-            "gives_up": 0.06,  # how likely a failure is the last
+            "fails": chance.choice([0.01, 0.05, 0.2, 0.6, 0.95]),  # the probability that a run ends in a failure
+            "gives_up": 0.06,  # the probability that a failure is the last one
             "loops": False,
             "pull_seconds": chance.choice([0.2, 2, 8, 30]),
             "version": chance.randint(0, 40),

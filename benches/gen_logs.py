@@ -4,7 +4,7 @@
 The lines follow a recorded client of Nomad 2.0.5 at level DEBUG. The lines "Task event" report how tasks start, run and
 end. Between them are lines about the client's API, heartbeats, plugins and hooks. --events sets how many of a hundred
 lines are "Task event". 25 is typical of a client whose tasks restart all the time, and 3 of a client whose tasks mostly
-run. With 100, the log has no other lines; no client writes such a log. The same arguments give the same bytes.
+run. With 100, the log has no other lines, although no client writes such a log. The same arguments give the same bytes.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Allocation:
         self.events = self.history(rng)
 
     def history(self, rng):
-        """Its events: type, message, and whether it fails the task."""
+        """The events of the allocation: type, message, and whether the event fails the task."""
         yield "Received", "Task received by client", False
         yield "Task Setup", "Building Task Directory", False
         if rng.random() < 0.3:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 class ClickHouse:
-    """A new database with the tables and views of these statements. Every view is computed."""
+    """A new database with the tables and views that the statements create. Returns after every view was computed."""
 
     def __init__(self, statements, within):
         self.session = chdb.session.Session()
@@ -19,7 +19,7 @@ class ClickHouse:
         self.run(statements)
 
     def run(self, statements):
-        # ClickHouse only reads files below its user_files_path, which is the working directory in chdb.
+        # ClickHouse reads only files below its user_files_path. In chdb, this is the working directory.
         with contextlib.chdir(self.within):
             self.session.query(statements)
             self.wait()
@@ -45,8 +45,8 @@ class ClickHouse:
 
 
 def differences(expected, answer):
-    """The differences between the rows of two tables, by column; floats may differ by rounding. The rows
-    are sorted before the comparison."""
+    """The values that differ between two tables, each with its column. Floats may differ by rounding. The order of the
+    rows does not matter."""
     assert answer.column_names == expected.column_names
     one, two = (sorted(map(plain, table.to_pylist()), key=order) for table in (expected, answer))
     assert len(one) == len(two), (len(one), len(two))
@@ -59,7 +59,7 @@ def differences(expected, answer):
 
 
 def plain(row):
-    """Timestamps without their zone, which is always UTC."""
+    """The row with timestamps without their zone, which is always UTC."""
     return {name: value.replace(tzinfo=None) if hasattr(value, "tzinfo") else value for name, value in row.items()}
 
 

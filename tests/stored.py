@@ -27,9 +27,9 @@ def schema():
 
 
 STORED = list(schema())
-# Tables that are equal in an export of documents and in a lake of the same documents, in any order. A lake has less
-# information on absences than a run that reads all documents at once. tests/lake/test_presence.py compares the views
-# that use absences.
+# Tables that have the same rows in an export of documents and in a lake of the same documents, in any order. A lake
+# has less information on absences than a run that reads all documents at once, so tests/lake/test_presence.py compares
+# the views that use absences.
 OF_DOCUMENTS = [table for table in STORED if table != "absences"]
 # Columns that depend on the batch or run in which a row arrived.
 OF_ARRIVAL = ["snapshot_id", "ingested_at", "ingested_at_ns"]
@@ -42,7 +42,7 @@ NEW = {
 
 
 def counted(table, without=(*OF_ARRIVAL, *NEW)):
-    """The rows of an Arrow table without columns that vary, with their number of occurrences."""
+    """How often each row occurs in an Arrow table, without the columns in `without`."""
     kept = table.select(sorted(set(table.column_names) - set(without)))
     return collections.Counter(zip(*(column.to_pylist() for column in kept.columns), strict=True))
 

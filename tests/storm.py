@@ -1,13 +1,13 @@
 """`kill -9` at random times, for lakes in directories and in buckets: concurrent writers, and the number of kills.
 
-$ALLOCLOG_KILLS sets the minimum number of kills in tests/lake; default three hundred. tests/lake_s3 has a seventh
-as many. For thousands of kills:
+$ALLOCLOG_KILLS sets the minimum number of kills in tests/lake; the default is 300. In tests/lake_s3, it is about a
+seventh of this number. For thousands of kills:
 
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake/test_random_kills.py
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=5000 .venv/bin/python -m pytest tests/lake_s3/test_random_kills.py
 
-tests/lake_s3/test_kills.py kills an ingest at every third of its changes, and at every change if $ALLOCLOG_KILLS
-is at least 1000:
+tests/lake_s3/test_kills.py kills an ingest at every third change that it makes to the bucket, and at every change if
+$ALLOCLOG_KILLS is at least 1000:
 
     ALLOCLOG_BIN=target/release/alloclog ALLOCLOG_KILLS=1000 .venv/bin/python -m pytest tests/lake_s3/test_kills.py
 """
@@ -21,7 +21,7 @@ import threading
 
 KILLS = int(os.environ.get("ALLOCLOG_KILLS", "300"))
 STEP = 1 if KILLS >= 1000 else 3
-# A third of the kills is for sequential writers. Each of these numbers of concurrent writers gets a third, too.
+# Numbers of concurrent writers. A third of the kills is for each of them, and a third is for sequential writers.
 WRITERS = [2, 8]
 KILLS_OF_TEST = min(100, math.ceil(KILLS / 3))
 SEEDS = range(math.ceil(KILLS / 3 / KILLS_OF_TEST))
@@ -41,8 +41,8 @@ def was_killed(child, after):
 class Storm:
     """Writers on one lake that are killed and restarted at random, until all documents are ingested.
 
-    `start(machine, *arguments)` starts the program on one of several machines with separate caches. `within` is
-    the initial limit in seconds within which an ingest is killed.
+    `start(machine, *arguments)` starts the program on one of several machines with separate caches. An ingest is killed
+    after a random time of at most `within` seconds. The storm adjusts this limit.
     """
 
     def __init__(self, start, lake, documents, writers, seed, within):
@@ -73,7 +73,7 @@ class Storm:
         killed = self.killed(self.start(machine, "ingest", "-q", *documents, "--lake", self.lake), after)
         with self.lock:
             # Adjusts the limit so that four of five ingests are killed, independently of the speed and load of the
-            # machine. Kills then happen at all stages of an ingest, and rarely when there is nothing new.
+            # machine. Kills then happen at all stages of an ingest, and rarely in an ingest without new rows.
             self.within *= 1.1 if killed else 1.1**-4
             if not killed:
                 self.due = [document for document in self.due if document not in documents]
@@ -86,7 +86,7 @@ class Storm:
             self.failed.append(error)
 
     def run(self, *others):
-        """Runs the storm, with other work repeated concurrently; returns the number of kills."""
+        """Runs the storm, and concurrently repeats the functions `others`; returns the number of kills."""
         roles = [(self.write, number) for number in range(self.writers)] + [(work,) for work in others]
         threads = [
             threading.Thread(target=self.repeated, args=(*role, random.Random(f"{self.seed} {self.writers} {i}")))

@@ -1,7 +1,7 @@
 """HTML reports and timelines in headless Chromium, with axe-core and the validator of the W3C.
 
-Skipped where Chromium, npm or Java is missing; `scripts/setup browser` installs them. With ALLOCLOG_PICTURES=DIR the pages
-are photographed into DIR.
+The tests are skipped if Chromium, npm or Java is missing; `scripts/setup browser` installs them. With
+ALLOCLOG_PICTURES=DIR, they save screenshots of the pages in DIR.
 """
 
 import json
@@ -27,7 +27,7 @@ EVIL = "<script>window.executed=1</script><img src=x onerror='window.executed=1'
 
 
 def allocations(count, names):
-    """Allocations with four tasks each, which restart and fail."""
+    """Allocations with four tasks each. Every task fails and restarts."""
     at = 1795458551898620217
     for i in range(count):
         tasks = {}

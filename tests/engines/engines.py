@@ -64,7 +64,7 @@ def order():
 
 
 def needed(wanted):
-    """The views in `wanted` and all views that they read, in the same order."""
+    """The views in `wanted` and all views that they read, in the order of `order()`."""
     found = set()
     search = list(wanted)
     while search:
@@ -76,7 +76,7 @@ def needed(wanted):
 
 
 def run_duckdb(stored, wanted, texts):
-    # These tables are too small for threads.
+    # The tables of the tests are too small to gain from threads.
     with duckdb.connect(config={"threads": 1}) as db:
         for name, table in stored.items():
             db.register("given_" + name, table)
@@ -106,7 +106,7 @@ GROUP = "region, namespace, job_id, task_group, task"
 
 
 def grouped_by(view, columns):
-    """The SQL of a statistic, edited in the same way as with `--by`."""
+    """The SQL of a statistic with other group columns, replaced as the program does for `--by`."""
     assert GROUP in VIEWS[view].sql
     return {view: VIEWS[view].sql.replace(GROUP, columns)}
 

@@ -1,6 +1,6 @@
 """Small histories in a compact notation, converted to rows of the stored tables.
 
-Times are seconds after 22:00 UTC of some day.
+Times are seconds after 22:00 UTC on 14 November 2023.
 """
 
 import json
@@ -22,7 +22,7 @@ def time(seconds):
 
 
 def through_float(value):
-    """A time in nanoseconds after conversion to a float64 and its shortest decimal form."""
+    """A time in nanoseconds, rounded as by a tool that reads a float64 and writes its shortest decimal form."""
     text = repr(float(value))
     digits, _, exponent = text.partition("e+")
     whole, _, fraction = digits.partition(".")
@@ -38,7 +38,7 @@ EVENT = re.compile(r"(?P<kind>[A-Z][A-Za-z ]*?)(?: (?P<exit>-?\d+)(?:/(?P<signal
 
 
 def events(text, start=0.0, step=1.0):
-    """Events in order, one per step, such as `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
+    """The events of a text, `step` seconds apart: `Received, Task Setup, Started, Terminated 1, Not Restarting!`.
 
     `Terminated 137/9` has an exit code and a signal. `Terminated 137 oom` is marked as out of memory. `!` marks an
     event that fails its task. The text after a colon is the reason of a Restart Signaled or a Restarting, the exit
@@ -72,7 +72,7 @@ class History:
             self.rows[table].append(row)
 
     def listing(self, seconds, namespace="*", full=True, region="", index=None, **columns):
-        """Adds a document to the ledger; its rows are added separately."""
+        """Adds a document to the ledger. The rows of the document in other tables are added separately."""
         self.add("snapshots", {
             "region": region, "content_hash": f"{len(self.rows['snapshots']):032x}", "observed_at_ns": ns(seconds),
             "is_full_listing": full, "namespace": namespace, "snapshot_id": len(self.rows["snapshots"]) + 1,
@@ -83,14 +83,14 @@ class History:
         self.add("sightings", {"region": region, "alloc_id": alloc, "seen_at_ns": ns(seconds)})
 
     def absence(self, shown, missing, alloc="a", region="", index=None):
-        """Adds a listing that lacks an allocation, and the document that showed it last."""
+        """Adds an absence: when the last document showed an allocation, and when a later listing lacked it."""
         self.add("absences", {
             "region": region, "alloc_id": alloc, "shown_at_ns": ns(shown), "missing_at_ns": ns(missing), "missing_index": index,
         })
 
     def allocation(self, alloc="a", index=10, **columns):
-        """Adds a version of an allocation. By default, the allocation is running, was created at 0, and was seen in
-        that hour."""
+        """Adds a version of an allocation. By default, the allocation is running, and was created and last modified
+        at 0."""
         row = {
             "region": "", "namespace": "default", "job_id": "shop", "task_group": "web", "alloc_id": alloc,
             "shape": "stub", "client_status": "running", "desired_status": "run", "created_at_ns": ns(0),
@@ -99,8 +99,8 @@ class History:
         self.add("allocation_history", row)
 
     def state(self, shown=(), task="app", alloc="a", index=10, restarts=0, times_rounded=False, window=None, **columns):
-        """Adds a state of a task with its window of events. `shown` are all the task's events up to then. The last
-        ten of them, or the last `window`, are in the window. An event that is already stored keeps its attempt."""
+        """Adds a state of a task with its window of events. `shown` is every event of the task up to this state. The
+        window has the last ten of them, or the last `window`. An event that is already stored keeps its attempt."""
         seen = list(shown)[-(window or 10):]
         attempts, after = [], 0
         for e in reversed(seen):
@@ -134,8 +134,8 @@ class History:
 
     def watch(self, shown, restarts=None, **columns):
         """Adds a state of a task after its first ten events, and a state after each later event. So every event is
-        seen. A task with fewer than ten events gets one state after its last event. `restarts` is the final counter, if
-        some restarts are before the first event."""
+        seen. A task with fewer than ten events gets one state, after its last event. `restarts` is the final counter,
+        which is needed only if the task restarted before the first event of `shown`."""
         counts = [sum(e["event_type"] == "Restarting" for e in shown[:last]) for last in range(len(shown) + 1)]
         before = 0 if restarts is None else restarts - counts[-1]
         for last in range(min(len(shown), 10), len(shown) + 1):
@@ -154,5 +154,5 @@ def watched(shown, restarts=None, **allocation):
 
 
 def period(since, until):
-    """The SQL of the view `period` for these seconds, as the program writes it for `--since` and `--until`."""
+    """The SQL of the view `period` from `since` to `until`, as the program writes it for `--since` and `--until`."""
     return {"period": f"SELECT CAST({ns(since)} AS BIGINT) AS since_ns, CAST({ns(until)} AS BIGINT) AS until_ns"}

@@ -1,4 +1,4 @@
-"""Random small clusters: the history of their tasks, and the parts of it that documents at random times show."""
+"""Random small clusters: the whole history of their tasks, and the part that documents at random times show."""
 
 import random
 
@@ -18,7 +18,7 @@ WHILE_IT_RUNS = ["Alloc Unhealthy", "Task hook failed", "Task hook message", "Re
 
 
 class Task:
-    """The history of a task: its events, each with the state of the task."""
+    """The history of a task: its events, and the restart counter and the state of the task after each event."""
 
     def __init__(self, rng, start, with_odds):
         self.events, self.counters, self.states = [], [], []
@@ -48,7 +48,7 @@ class Task:
             self.restarts += 1
             self.append("Restarting", "pending", start_delay_ns=rng.randrange(10**10))
             if self.with_odds and rng.random() < 0.05:
-                # The client loses its state: its counter restarts at 0.
+                # The client loses its state, so the restart counter begins at 0 again.
                 self.restarts, self.lost_state = 0, True
                 self.append("Received", "pending")
         end = rng.random()
@@ -110,8 +110,8 @@ class Cluster:
                 self.allocations[place["region"], alloc] = (place, created, tasks)
 
     def shown(self):
-        """Returns the content of documents at random times as a history, and the number of shown events for each
-        task."""
+        """Returns the content of documents at random times as a history, and for each task the number of its events up
+        to the last document that shows it."""
         rng, history, reach = self.rng, History(), {}
         for moment in sorted(rng.randrange(0, 6 * HOUR) for _ in range(rng.randrange(1, 8))):
             odd = rng.random() if self.with_odds else 1
@@ -139,7 +139,7 @@ class Cluster:
         status = "pending" if not ends else "complete" if all(ends) else "running"
         if self.with_odds and rng.random() < 0.05:
             status = rng.choice(["lost", "unknown", "failed"])
-        # A new version is written only when a task changes.
+        # Nomad writes a new version only when a task changes, so the number of events determines the index.
         index = 10 + sum(past.values())
         modified = max([e["event_at_ns"] for name, task in tasks.items() for e in task.events[:past[name]]], default=ns(created))
         common = {"modified_at_ns": modified}

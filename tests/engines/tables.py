@@ -1,8 +1,8 @@
 """The stored tables: their columns as the program documents them, and Arrow tables from plain rows.
 
 As in the stored tables, a timestamp has two columns: `x_at` in microseconds, and `x_at_ns` in exact nanoseconds. `x_at`
-has no zone, because engines must register tables without zones. Test rows give only `x_at_ns`, and `x_at` is computed
-from it.
+has no time zone here, because the views expect timestamps without a zone. Test rows give only `x_at_ns`, from which
+`x_at` is computed.
 """
 
 import datetime

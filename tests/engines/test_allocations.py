@@ -1,4 +1,4 @@
-"""`allocations`: for each allocation, one row that combines all values shown by sources."""
+"""`allocations`: for each allocation, one row that combines the values of all its versions and sources."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_changing_fields_come_from_the_newest_version_even_if_null(ask_one, hist
 
 
 def test_among_rows_of_the_newest_version_a_value_wins_over_null(ask_one, history):
-    # The desired transition is in the list, but not in the full output of the `nomad` command.
+    # The listing has the desired transition. The full allocation that the `nomad` command prints lacks it.
     history.allocation(index=20, desired_migrate=True)
     history.allocation(index=20, shape="full", deployment_healthy=True, deployment_healthy_at_ns=ns(60), canary=False)
     row = ask_one(history, "allocations")
@@ -67,7 +67,7 @@ def test_among_rows_of_the_newest_version_a_value_wins_over_null(ask_one, histor
 
 
 def test_job_version_comes_from_the_newest_version_that_has_it(ask_one, history):
-    # A job that was purged and registered again counts its versions from 0, so the largest version is not the newest.
+    # A job that was purged and registered again counts its versions from 0, so the largest version may be an old one.
     history.allocation(index=10, job_version=4)
     history.allocation(index=20, job_version=2)
     history.allocation(index=30, shape="stream", job_version=None)
@@ -164,7 +164,7 @@ class TestNodes:
 class TestLastSeen:
     """last_seen_at is the latest of all sightings and modified_at.
 
-    For a live allocation, full listings in the hour of the last sighting count, too.
+    For a live allocation, the full listings in the hour of its last sighting count, too.
     """
 
     def last_seen(self, ask_one, history):
@@ -384,6 +384,26 @@ class TestVanished:
         history.listing(HOUR, absences_recorded=None)
         assert self.vanished(ask_one, history) == (True, None)
 
+    def test_an_allocation_that_was_seen_to_end_did_not_vanish(self, ask_one, history):
+        history.allocation(index=10)
+        history.allocation(index=20, client_status="complete")
+        history.sighting(0)
+        history.listing(5 * HOUR)
+        assert not ask_one(history, "allocations")["vanished"]
+
+    def test_an_earlier_listing_does_not_show_that_it_vanished(self, ask_one, history):
+        history.allocation()
+        history.sighting(3 * HOUR)
+        history.listing(HOUR)
+        assert not ask_one(history, "allocations")["vanished"]
+
+    @pytest.mark.parametrize("listing", [{"full": False}, {"namespace": "prod"}, {"region": "us"}])
+    def test_a_listing_that_would_not_show_it_does_not_show_that_it_vanished(self, ask_one, history, listing):
+        history.allocation()
+        history.sighting(0)
+        history.listing(5 * HOUR, **listing)
+        assert not ask_one(history, "allocations")["vanished"]
+
 
 class TestTrust:
     """The time of a document is ignored if it is long after the document's ingest."""
@@ -404,26 +424,6 @@ class TestTrust:
         assert ask_one(history, "observations")["is_lower_bound"]
         history.listing(700, observed_from="content")
         assert not ask_one(history, "observations")["is_lower_bound"]
-
-    def test_an_allocation_that_was_seen_to_end_did_not_vanish(self, ask_one, history):
-        history.allocation(index=10)
-        history.allocation(index=20, client_status="complete")
-        history.sighting(0)
-        history.listing(5 * HOUR)
-        assert not ask_one(history, "allocations")["vanished"]
-
-    def test_an_earlier_listing_does_not_show_that_it_vanished(self, ask_one, history):
-        history.allocation()
-        history.sighting(3 * HOUR)
-        history.listing(HOUR)
-        assert not ask_one(history, "allocations")["vanished"]
-
-    @pytest.mark.parametrize("listing", [{"full": False}, {"namespace": "prod"}, {"region": "us"}])
-    def test_a_listing_that_would_not_show_it_does_not_show_that_it_vanished(self, ask_one, history, listing):
-        history.allocation()
-        history.sighting(0)
-        history.listing(5 * HOUR, **listing)
-        assert not ask_one(history, "allocations")["vanished"]
 
 
 class TestLastListing:

@@ -120,7 +120,7 @@ def test_a_killed_task_that_does_not_run_was_stopped(runs):
 
 
 def test_the_end_of_an_earlier_run_is_unknown(runs):
-    # The state of the task belongs to a later run than the last event.
+    # The newest state of the task belongs to a later run than the last event does.
     history = History()
     history.allocation()
     history.state(events(PATH), restarts=0, index=10)

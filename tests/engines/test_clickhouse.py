@@ -23,7 +23,7 @@ SEEDS = [(seed, 3) for seed in range(8)] + [(seed, 60) for seed in range(100, 11
 
 
 def together(histories):
-    """Several histories combined. Each gets different regions, because no view joins or counts across regions."""
+    """Several histories as one. Each gets its own regions, because no view joins or counts across regions."""
     parts = {name: [] for name in tables.STORED}
     for label, stored in histories.items():
         for name, table in stored.items():
@@ -34,7 +34,7 @@ def together(histories):
 
 
 def of_lake(table):
-    """The table with timestamps in UTC, as in a lake. Engines that read Arrow get timestamps without a zone."""
+    """The table with timestamps in UTC, as in a lake. The Arrow tables of the other engines have no zone."""
     for number, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type):
             table = table.set_column(number, field.name, table.column(number).cast(pa.timestamp("us", "UTC")))

@@ -92,7 +92,7 @@ class TestBegins:
         assert (row["events"], row["begins"], row["complete"]) == (10, True, True)
 
     def test_a_full_window_with_a_later_received(self, ask_one, history):
-        # The window begins with a later Received: it has fewer restarts than the counter, so the first events are lost.
+        # The window has fewer restarts than the counter. So its Received is not the first one, and events are lost.
         history.state(events("Received, Task Setup, Downloading Artifacts, Driver, Started, Terminated, Restarting, Started, Terminated, Restarting"),
                       restarts=3)
         row = ask_one(history, "coverage")
@@ -113,7 +113,7 @@ class TestBegins:
 class TestGaps:
     def test_windows_that_overlap_join(self, ask_one, history):
         history.state(crashing(2), restarts=2, index=10)
-        history.state(crashing(5), restarts=5, index=20)  # its first event is the last one of the other window
+        history.state(crashing(5), restarts=5, index=20)  # its first event is the last event of the first window
         row = ask_one(history, "coverage")
         assert (row["events"], row["gaps"], row["lost_restarts"], row["complete"]) == (18, 0, 0, True)
 
@@ -134,7 +134,7 @@ class TestGaps:
         for index, restarts in (10, 1), (20, 6), (30, 11), (40, 12):
             history.state(crashing(restarts), restarts=restarts, index=index)
         row = ask_one(history, "coverage")
-        # Attempts in view: 1, 4 to 6, 9 to 11, 12.
+        # The windows show the restarts of attempts 1, 4 to 6 and 9 to 12.
         assert (row["gaps"], row["restarts"], row["lost_restarts"], row["complete"]) == (2, 12, 4, False)
 
     def test_a_late_input_closes_a_gap(self, ask_one, history):
@@ -238,7 +238,7 @@ class TestLostRestarts:
         assert ask_one(history, "coverage")["lost_restarts"] is None
 
     def test_null_when_more_are_seen_than_counted(self, ask_one, history):
-        # Between two snapshots, the client lost its state, and the counter then rose above its old value.
+        # Between two snapshots, the client lost its state, and the counter then rose to its old value again.
         history.state(crashing(2), restarts=2, index=10)
         history.state(events(f"Received, {CRASHES}, {CRASHES}", start=100), restarts=2, index=20)
         row = ask_one(history, "coverage")
@@ -303,7 +303,7 @@ class TestNeverComplete:
         history.state(crashing(4), restarts=4, index=10)
         history.state(events(f"Received, {', '.join([CRASHES] * 6)}", start=100), restarts=6, index=20)
         row = ask_one(history, "coverage")
-        # The window starts with attempt 4. By attempts alone, the view would join this window to the previous one.
+        # The second window starts with attempt 4. By attempts alone, the view would join it to the first window.
         assert (row["gaps"], row["lost_restarts"], row["complete"]) == (1, None, False)
 
     def test_two_runners_that_write_in_turn(self, ask_one, ask, history):
@@ -324,7 +324,7 @@ class TestNeverComplete:
         assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (True, 0, 0, False)
 
     def test_a_stored_event_that_is_not_in_the_window_around_it(self, ask_one, history):
-        # The client lost its state, so this window does not contain the events of an earlier one.
+        # The client lost its state, so the second window lacks an event of the first window.
         history.state([event("Received", 1), event("Task Setup", 5)], index=10)
         history.state([event("Task Setup", 4), event("Started", 6)], index=20)
         row = ask_one(history, "coverage")

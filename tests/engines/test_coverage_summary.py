@@ -7,7 +7,7 @@ from history import History, event, events
 
 
 def looping(start, step):
-    """Fifteen events of a task that restarts five times, a step apart."""
+    """Eighteen events of a task that restarts five times, `step` seconds apart."""
     return events("Received, Task Setup, Started, " + "Terminated 1, Restarting, Started, " * 4 + "Terminated 1, Restarting, Started", start, step)
 
 
@@ -26,7 +26,7 @@ def test_a_whole_history(ask_one):
 
 
 def test_a_full_window_gives_the_required_interval(ask_one):
-    # Eighteen events, two seconds apart. The last ten are seen, which span eighteen seconds.
+    # Eighteen events, two seconds apart. Only the last ten are seen. They span eighteen seconds.
     history = History()
     history.allocation()
     shown = looping(0, 2)

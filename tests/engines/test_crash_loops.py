@@ -9,7 +9,7 @@ NOW = 5 * HOUR
 
 @pytest.fixture
 def history():
-    """A region with its newest observation at five hours, and an allocation created at 0."""
+    """A region whose newest observation is at five hours, and an allocation that was created at 0."""
     history = History()
     history.allocation()
     history.listing(NOW)
@@ -18,7 +18,7 @@ def history():
 
 
 def state(history, ago, restarts, shown=(), **columns):
-    """Adds a version that was written `ago` seconds before the newest observation, with its counter."""
+    """Adds a version that was written `ago` seconds before the newest observation, with this counter."""
     history.state(shown, index=10 + int(NOW - ago), modified_at_ns=ns(NOW - ago), restarts=restarts, **columns)
 
 
@@ -78,7 +78,7 @@ def test_only_the_last_restart_is_known_to_be_in_the_hour(ask, history):
 
 
 def test_lost_restarts_without_a_date_are_between_the_creation_and_the_newest_observation(ask_one):
-    """Versions before Nomad 0.7.1 have no time."""
+    """The versions that Nomad before 0.7.1 writes have no time of modification."""
     for created, surely in (NOW - 600, 40), (NOW - 2 * HOUR, 3):
         history = History()
         history.allocation(created_at_ns=ns(created), modified_at_ns=None)

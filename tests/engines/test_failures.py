@@ -9,7 +9,7 @@ PATH = "Received, Task Setup, Started"
 
 @pytest.fixture
 def classes(ask):
-    """The classes of a task's failures, in order; `+` marks a failure after which Nomad gave up."""
+    """Returns the classes of a task's failures, in order; `+` marks a failure after which Nomad gave up."""
     def classes(text, **allocation):
         shown = events(text) if isinstance(text, str) else text
         return [row["class"] + "+" * row["gave_up"] for row in ask(watched(shown, **allocation), "failures")]
@@ -103,8 +103,8 @@ class TestGaveUp:
         (f"{PATH}, Terminated 1, Restarting, Started, Terminated 2, Not Restarting!", ["exit", "exit+"]),
         ("Received, Task Setup, Driver Failure, Not Restarting!", ["driver+"]),
         ("Received, Task Setup, Task hook failed, Driver Failure, Not Restarting!", ["hook", "driver+"]),
-        # No event explains the failure. Either the exit was clean and no restart is allowed, or the event of the end
-        # was evicted.
+        # No event explains the failure. Either the exit was clean and the policy allows no restart, or the event that
+        # ended the run was evicted.
         (f"{PATH}, Terminated 0, Not Restarting!", ["unknown+"]),
         (f"{PATH}, Not Restarting!, Not Restarting!", ["unknown+"]),
         # The failure of another run does not explain this one.
@@ -123,14 +123,14 @@ class TestKills:
         # stopped while the task is not running
         ("Received, Killing", []),
         (f"{PATH}, Terminated 1, Restarting, Killing", ["exit"]),
-        # two kills, with main tasks dead between them
+        # two kills, with Main Tasks Dead before or between them
         (f"{PATH}, Main Tasks Dead, Killing, Killing, Terminated 137/9, Killed", []),
         (f"{PATH}, Killing, Main Tasks Dead, Killing, Terminated 1, Killed", []),
         # stopped during a slow start, which still completes
         (f"{PATH}, Terminated 1, Restarting, Killing, Started, Terminated 70, Killed", ["exit"]),
         # a lost allocation whose client came back, without a Killed event
         (f"{PATH}, Killing, Terminated -1: executor: error waiting on process", []),
-        # killed because a sibling task failed
+        # killed because a sibling task failed, or because the leader task ended
         (f"{PATH}, Sibling Task Failed, Killing, Terminated 143/15, Killed", []),
         ("Received, Sibling Task Failed, Killing", []),
         (f"{PATH}, Leader Task Dead, Killing, Terminated 1, Killed", []),
@@ -142,11 +142,11 @@ class TestKills:
         # a start that fails while a kill is under way
         ("Received, Task Setup, Killing, Driver Failure", []),
         ("Received, Task Setup, Killing, Task hook failed, Not Restarting!", []),
-        # a kill of a dead task, before Nomad 1.10.3
+        # Nomad before 1.10.3 also kills dead tasks
         (f"{PATH}, Terminated 1, Not Restarting!, Killing", ["exit+"]),
         (f"{PATH}, Killing, Terminated 1, Killed, Killing", []),
         (f"{PATH}, Terminated 1, Not Restarting!, Killing, Restart Signaled: User requested all tasks to restart, Restarting, Started, Terminated 2", ["exit+", "exit"]),
-        # a later end is a failure again
+        # the task is set up again after the kill, so its later end is a failure
         (f"{PATH}, Killing, Received, Task Setup, Started, Terminated 1", ["exit"]),
         (f"{PATH}, Killing, Task Setup, Driver Failure", ["driver"]),
     ])
@@ -184,7 +184,7 @@ class TestRestartSignals:
         (f"{PATH}, Restart Signaled: healthcheck: check unhealthy, Terminated 137 oom, Restarting", ["oom"]),
         (f"{PATH}, Restart Signaled: User requested task to restart, Terminated 1, Restarting", []),
         (f"{PATH}, Restart Signaled, Terminated 137/9, Restarting", []),
-        # only the first Terminated belongs to the request
+        # only the first Terminated after a request belongs to the request
         (f"{PATH}, Restart Signaled, Terminated 1, Started, Terminated 2, Restarting", ["exit"]),
         # the last request counts
         (f"{PATH}, Restart Signaled: healthcheck: x, Restart Signaled, Terminated 1, Restarting", []),
@@ -259,7 +259,7 @@ class TestSummary:
 
     def test_most_frequent_exit_code_or_the_smallest_of_equally_frequent_ones(self, ask, told):
         app, log = ask(told, "failure_summary")
-        assert (app["exit_code"], log["exit_code"]) == (1, 1)  # 1 and 2 twice each
+        assert (app["exit_code"], log["exit_code"]) == (1, 1)  # the codes 1 and 2 occur twice each
 
     def test_exit_code_and_message_are_those_of_one_pair(self, ask_one):
         codes = [(1, "a"), (1, "b"), (1, "c"), (3, "d"), (3, "d")]
@@ -282,12 +282,12 @@ class TestSummary:
 
 
 class TestWhatWasLostBefore:
-    """Nomad keeps ten events. The event that explains the end of a task may be older than these."""
+    """Nomad keeps ten events. The event that explains the end of a task may be older than these ten."""
     ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started"
 
     @pytest.fixture
     def classes_of_ten(self, ask):
-        """The classes of a task's failures if only the last ten events were seen."""
+        """Returns the classes of a task's failures if only its last ten events were seen."""
         def classes(text):
             history = History()
             history.allocation()

@@ -45,7 +45,7 @@ def assert_columns(name, answer):
 
 
 def unknown_values():
-    """One row per table, with null in every nullable column."""
+    """One row in each of five tables, with null in every nullable column."""
     history = History()
     history.add("allocation_history", {"region": "", "namespace": "default", "alloc_id": "a", "shape": "stub"})
     history.add("task_state_history", {"region": "", "namespace": "default", "alloc_id": "a", "task": "app", "placeholder": False})
@@ -71,7 +71,7 @@ def test_reads_only_stored_tables_and_other_views(name):
 
 @names
 def test_no_cte_is_named_like_a_table(name):
-    # polars would read the table of that name, and report no error.
+    # polars would read the table instead of the CTE, and report no error.
     ctes = engines.VIEWS[name].ctes
     assert not set(ctes) & (set(tables.STORED) | set(engines.VIEWS))
     assert len(ctes) == len(set(ctes))
@@ -87,7 +87,7 @@ def test_no_join_condition_contains_a_constant(name):
 
 @names
 def test_a_table_star_is_used_with_one_join_at_most(name):
-    # With two joins, ClickHouse names a column `a.x` if another table also has a column x.
+    # With two joins, ClickHouse names a column `a.x` instead of `x` if another table also has a column `x`.
     for select in engines.VIEWS[name].body.split("SELECT"):
         assert not re.search(r"\b\w+\.\*", select) or len(re.findall(r"\bJOIN\b", select)) < 2, select
 
@@ -95,8 +95,8 @@ def test_a_table_star_is_used_with_one_join_at_most(name):
 @names
 def test_nothing_is_divided_by_a_constant(name):
     # polars divides a single row exactly, but multiplies several rows by the reciprocal. So the last digit would depend
-    # on how polars splits the work. Only nanoseconds may be divided, by 1000, because the resulting microseconds are
-    # rounded to a whole number.
+    # on how polars splits the work. Only a division of nanoseconds by 1000 is allowed, because its result is rounded to
+    # whole microseconds.
     body = engines.VIEWS[name].body
     divided = re.findall(r"(\S+) AS DOUBLE\) / (\d+)", body)
     assert len(divided) == len(re.findall(r"/ \d", body))

@@ -10,7 +10,7 @@ STOPPED = "Received, Task Setup, Started, Killing, Terminated 143, Killed"
 
 
 def run(history, alloc="a", text=DONE, job="etl", status="complete", created=0, finished=60, restarts=0, **columns):
-    """One allocation of a batch job, whose task ended at `finished`."""
+    """Adds an allocation of a batch job, with a task that ended at `finished`."""
     place = {"job_id": job} | {key: columns.pop(key) for key in ("region", "namespace") if key in columns}
     state = columns.pop("state", "dead" if finished is not None else "running")
     history.allocation(alloc, client_status=status, created_at_ns=ns(created), **({"job_type": "batch", "job_version": 0} | place | columns))
@@ -19,7 +19,7 @@ def run(history, alloc="a", text=DONE, job="etl", status="complete", created=0, 
 
 @pytest.fixture
 def outcome(ask_one):
-    """The outcome of the one run of a history."""
+    """Returns the outcome of the only run in a history."""
     return lambda history: ask_one(history, "job_runs")["outcome"]
 
 
@@ -89,10 +89,10 @@ class TestOutcome:
         ({"status": "running", "finished": None, "text": "Received, Task Setup, Started"}, "running"),
         ({"status": "pending", "finished": None, "text": "Received"}, "running"),
         ({"status": "unknown", "finished": None, "text": "Received, Task Setup, Started"}, "running"),
-        # drained, stopped
+        # the allocation was drained or stopped
         ({"text": STOPPED, "desired_status": "stop"}, "stopped"),
         ({"text": "Received, Killing", "desired_status": "stop"}, "stopped"),
-        # the servers stopped the run after it had completed
+        # the run was stopped after it had completed, or its tasks were killed without a request to stop it
         ({"desired_status": "stop"}, "complete"),
         ({"text": STOPPED, "desired_status": "run"}, "complete"),
         # the allocation was lost, but its tasks had ended

@@ -1,4 +1,4 @@
-"""`recovered_events`: which log lines report events that no other source shows, and how other views use them."""
+"""`recovered_events`: which log lines report events that no other source shows, and how views use these events."""
 
 from history import History, event, events, ns, watched
 
@@ -34,10 +34,10 @@ def listed():
     return history
 
 
-# Three runs that end by themselves, with twelve events. The window at the end has the last ten events.
+# Twelve events: three runs that end by themselves, and the start of a fourth. A window has the last ten events.
 LOOP = events("Received, Task Setup, Started, Terminated 1, Restarting, Started, Terminated 2, Restarting, Started, "
               "Terminated 3, Restarting, Started")
-# Eight runs, of which seven ended. The first window shows the first run, and the second window the last runs.
+# Eight runs, of which seven ended. In `two_windows`, one window shows the first run, and the other the last runs.
 LONG = events("Received, Task Setup, Started, Terminated 1, Restarting, " + ", ".join(
     f"Started, Terminated {n}, Restarting" for n in range(2, 8)) + ", Started")
 
@@ -75,7 +75,7 @@ def test_each_line_and_each_event_pairs_once(ask):
     history = listed()
     history.state([event("Signaling", 1.0), event("Signaling", 1.2)], restarts=0)
     logged(history, *[line("Signaling", 1 + n / 10, text_hash=n) for n in range(5)])
-    # Two of the five lines are shown as events. The window contradicts the line between these events. Two lines remain.
+    # Two of the five lines report the events of the window. The window contradicts the line in between. Two remain.
     assert found(ask, history) == [("Signaling", ns(1.3)), ("Signaling", ns(1.4))]
 
 
@@ -120,7 +120,7 @@ def test_a_restored_allocation_is_not_received_again(ask):
     history.state(events("Received, Started"), restarts=0)
     logged(history, line("Received", 0.001), line("Started", 1.001), line("Received", 60))
     assert found(ask, history) == []
-    # The same holds if a log has earlier lines of the allocation, or if its task had started.
+    # A Received is also ignored if a log has earlier lines of the allocation, or if a state says that the task started.
     assert found(ask, logged(History(), line("Started", 1), line("Received", 60))) == [("Started", ns(1))]
     started = History()
     started.state(restarts=0, started_at_ns=ns(5))
@@ -147,7 +147,7 @@ def test_a_log_closes_a_gap_and_finds_its_restarts(ask_one, ask):
     row = ask_one(history, "coverage")
     assert (row["gaps"], row["restarts"], row["lost_restarts"], row["begins"]) == (0, 7, 0, True)
     assert row["events"] == len(LONG) and row["log_events"] == len(LONG) - 15
-    # Lines of other types than Restarting may be missing.
+    # The counter proves that no Restarting is missing. Lines of other types may be missing.
     assert row["complete"] is False
     timeline = ask(history, "timeline")
     assert [e["event_type"] for e in timeline] == [e["event_type"] for e in LONG]
@@ -218,7 +218,7 @@ def test_restarts_after_the_last_window_are_not_yet_counted(ask_one, ask):
     row = ask_one(history, "coverage")
     assert (row["restarts"], row["lost_restarts"], row["log_events"], row["complete"]) == (3, 0, 3, True)
     assert sum(row["number"] for row in ask(history, "restart_log")) == 4
-    # All lines of another restart may be missing.
+    # The log may lack all lines of a further restart, so the attempt of these lines is unknown.
     assert [row["attempt"] for row in ask(history, "timeline")[-3:]] == [None] * 3
     assert [row["attempt"] for row in ask(history, "attempts")] == [1, 2, 3, 4]
 

@@ -36,7 +36,7 @@ class TestPrevious:
 
     def test_the_tracker(self, ask_one):
         row = ask_one(pair(new={"rescheduled_from_alloc_id": "gone", "rescheduled_from_node_id": "n9"}), "reschedules")
-        # The old allocation failed, or its node was disconnected.
+        # The reason is unknown: the old allocation failed, or its node was disconnected.
         assert (row["previous_alloc_id"], row["previous_node_id"], row["reason"], row["recovery_seconds"]) == ("gone", "n9", None, 2)
 
     def test_previous_allocation_wins_over_the_tracker(self, ask_one):
@@ -63,7 +63,7 @@ class TestPrevious:
     ({"preempted_by": "x", "client_status": "failed"}, {}, "preempted"),
     ({"desired_status": "evict"}, {}, "preempted"),
     ({"client_status": "lost"}, {}, "lost"),
-    # the allocation was lost and replaced, and its client reported again
+    # the allocation was lost and replaced, and later its client reported a failure
     ({"client_status": "failed"}, {}, None),
     ({"client_status": "failed"}, {"job_version": 1}, None),
     # the allocation was last seen before it was replaced
@@ -81,7 +81,7 @@ def test_reason(ask_one, old, new, reason):
 
 
 class TestLostLater:
-    """The old allocation's description says that it was lost, and the tracker of the new allocation names it."""
+    """The description of the old allocation says that it was lost. The tracker of the new one names the old one."""
 
     LOST = {"desired_description": "alloc is lost since its node is down", "client_status": "lost"}
     TRACKED = {"previous_allocation": "a", "rescheduled_from_alloc_id": "a"}
@@ -126,7 +126,7 @@ class TestLostLater:
 
 
 class TestDisconnected:
-    """The allocation was replaced while its node was disconnected, as the tracker shows. Later it came back."""
+    """The tracker shows that the allocation was replaced while its node was disconnected. Later the node came back."""
 
     def reason(self, ask_one, **old):
         history = History()

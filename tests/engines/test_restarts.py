@@ -31,7 +31,7 @@ class TestCauses:
         (f"{PATH}, Restart Signaled: healthcheck: check x unhealthy, Terminated 130/2, Restarting", {"health": 1}),
         # a requested restart during the delay, when no process runs that could terminate
         (f"{PATH}, Terminated 1, Restarting, Restart Signaled: User requested all tasks to restart, Restarting", {"failure": 1, "user": 1}),
-        # the newest event that can be the cause, in the same run
+        # of the events of the same run that can be the cause, the newest counts
         (f"{PATH}, Restart Signaled, Driver Failure, Restarting", {"start_failure": 1}),
         (f"{PATH}, Terminated 1, Restarting, Restarting", {"failure": 1, "unknown": 1}),
         (f"{PATH}, Signaling, Terminated 0/1, Restarting", {"failure": 1}),
@@ -189,7 +189,7 @@ class TestTaskDays:
         assert self.days(ask_one, state="running", finished_at_ns=ns(60)) == pytest.approx(10 * HOUR)
 
     def partial(self):
-        """A service, and a partial document from half an hour after its creation, which may or may not show it."""
+        """A service, and a partial document half an hour after its creation, which may or may not show the service."""
         history = History()
         history.allocation()
         history.state(events(PATH), restarts=3)
@@ -288,7 +288,7 @@ class TestLog:
 
 
 class TestCausesThatAreLost:
-    """Nomad keeps ten events. If a Terminated is the first of them, its cause is unknown."""
+    """Nomad keeps ten events. If the first is a Terminated, the cause of its restart is known only for an OOM kill."""
     ON = ", Started, Terminated 1, Restarting: Restart within policy, Started, Terminated 1, Restarting: Restart within policy, Started, Signaling"
 
     @pytest.mark.parametrize("lost, end, unknown", [

@@ -19,7 +19,7 @@ KINDS = {"string": "string", "bigint": "int64", "int": "int32", "double": "doubl
 
 @pytest.fixture(scope="module")
 def spark():
-    assert shutil.which("java"), "Spark needs a Java"
+    assert shutil.which("java"), "Spark needs a Java runtime"
     builder = pyspark.sql.SparkSession.builder.master("local[2]")
     settings = {
         "spark.ui.enabled": "false",
@@ -40,7 +40,7 @@ def spark():
 
 
 def edges():
-    """Small histories that were checked by hand, combined. Each is one allocation of a separate job."""
+    """Small histories that were checked by hand, in one history. Each is one allocation of a job of its own."""
     told = {
         "whole": "Received, Task Setup, Started, Terminated 0",
         "fails": "Received, Task Setup, Started, Terminated 1, Not Restarting!",

@@ -11,7 +11,7 @@ QUANTILES = {"p50_seconds": 0.5, "p90_seconds": 0.9, "p95_seconds": 0.95, "p99_s
 
 
 def history(tasks):
-    """A history of tasks, each with an outcome and its seconds after the creation. Setups are at the creation."""
+    """A history of tasks, each with an outcome, and the seconds from its creation and setup until the outcome."""
     history = History()
     for number, (outcome, seconds) in enumerate(tasks):
         alloc = f"a{number:04}"
@@ -60,14 +60,14 @@ def test_none_has_started(measure):
 
 
 def test_waiting_tasks_count_until_they_were_last_seen(measure):
-    # At 10 s half of the tasks are still waiting; at 30 s the last one starts.
+    # At 10 s, one of the three tasks that are still observed starts. At 30 s, the only one that is left starts.
     row = measure([("started", 10), ("waiting", 20), ("started", 30), ("waiting", 5)])
     assert quantiles(row) == [30, 30, 30, 30]
     assert quantiles(measure([("started", 10), ("waiting", 20), ("waiting", 30)])) == [None] * 4
 
 
 @pytest.mark.parametrize("starts, expected", [
-    # It is unknown how long task w waited. So it may have been at risk when another task started at 2000 s.
+    # It is unknown how long task w waited. So w may still have waited when another task started at 2000 s.
     ([10, 2000], [None] * 4),
     ([10] * 9 + [2000], [10, None, None, None]),
     # Nine of ten tasks started while task w was certainly still waiting.

@@ -6,7 +6,7 @@ from history import History, event, ns, period
 
 
 def history(starts):
-    """Tasks with the times in seconds when they were received, set up and started; null if they were not."""
+    """Tasks with the times in seconds at which each was received, set up and started; None if it was not."""
     history = History()
     for number, (received, setup, started) in enumerate(starts):
         alloc = f"a{number:03}"

@@ -91,7 +91,7 @@ class TestBasis:
         assert self.seen(ask_one, events("Restarting, Started, Terminated 1, Restarting, Started, Signaling, Signaling, Signaling, Signaling, Signaling"), restarts=4) == ("unknown", None)
 
     def gap(self, ask_one, attempt):
-        """Received is in view, then a gap, then a start of the same attempt."""
+        """A window with Received, then a gap, then a window that begins with the start of this attempt."""
         history = History()
         history.allocation()
         history.state(events("Received"), index=10)
@@ -161,7 +161,7 @@ class TestNoStart:
         assert (row["outcome"], row["ended_at"]) == ("stopped_before_start", time(ended))
 
     @pytest.mark.parametrize("text, state", [
-        ("Terminated 1, Restarting", {"restarts": 3}),   # the task ran, but no event shows it
+        ("Terminated 1, Restarting", {"restarts": 3}),   # the task ran, but no event shows its start
         ("Received", {"started_at_ns": ns(2)}),          # a state shows a start
         ("", {"state": "running", "restarts": None}),    # no events, no times
     ])

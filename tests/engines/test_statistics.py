@@ -9,13 +9,13 @@ import engines
 from engines import GROUP, grouped_by
 from random_history import Cluster
 
-# The statistics whose rows are groups, as their headers say, with the key columns that are not group columns.
+# The statistics whose rows are groups, as their heads say. Each has the list of its other key columns.
 STATISTICS = {
     view.name: re.findall(rf"ORDER BY {GROUP}((?:, \w+)*) NULLS LAST\s*$", view.body)[0].split(", ")[1:]
     for view in engines.VIEWS.values() if " Grouped: yes" in view.head
 }
 KEY = GROUP.split(", ")
-# The columns of a statistic that are counts. For every grouping, the sum of each count over all groups is the same.
+# The columns of a statistic that are counts. The sum of a count over all groups is the same for every grouping.
 COUNTS = {
     "restarts": ["tasks", "restarts", "restarts_seen", "lost_restarts", "uncounted_tasks", "cause_failure"],
     "failure_summary": ["failures", "tasks", "gave_up"],
@@ -32,7 +32,7 @@ def test_a_statistic_begins_with_its_group(name):
 
 @pytest.mark.parametrize("name", list(STATISTICS))
 def test_a_statistic_joins_and_filters_by_nothing_of_its_group(name):
-    # Any other use of a group column is qualified, because it joins the parts of one task.
+    # A group column may occur only in the list that `--by` replaces. A join or a filter that names it would be wrong.
     rest = engines.VIEWS[name].body.replace(GROUP, "")
     for mention in re.findall(r"[\w.]*\b(?:namespace|job_id|task_group)\b", rest):
         raise AssertionError(f"{name} names {mention}")

@@ -121,7 +121,7 @@ class TestAttemptsSeen:
 
 
 class TestEnd:
-    """finished_at counts only for a dead task or a terminal allocation that is not lost or unknown."""
+    """finished_at is the end of a task only if the task is dead, or if its allocation is complete or failed."""
 
     @pytest.mark.parametrize("status, state, ended", [
         ("running", "dead", True),

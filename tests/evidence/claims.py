@@ -43,13 +43,13 @@ class Known:
             for task, state in truth.tasks(alloc, self.seen[alloc]).items():
                 self.states[alloc, task] = state
                 events = truth.events(alloc, task, self.seen[alloc])
-                # A life with no event in view cannot be detected, see docs/semantics.md.
+                # A life of which the listings show no event cannot be detected, see docs/semantics.md.
                 visible = {event.life for event in events if event.identity in shown.events.get((alloc, task), ())}
                 events = [event for event in events if event.life in visible or len(visible) == 0]
                 self.walks[alloc, task] = definitions.Lives(events, is_stopped)
 
     def without(self, hidden):
-        """The same truth without the jobs of some allocations."""
+        """The same truth without the jobs to which the hidden allocations belong."""
         jobs = {self.allocations[alloc].get("JobID") for alloc in hidden}
         kept = copy.copy(self)
         kept.allocations = {alloc: v for alloc, v in self.allocations.items() if v.get("JobID") not in jobs}
@@ -145,7 +145,7 @@ def of_attempts(known, rows):
         for life in walk.walks:
             runs = definitions.attempts(life, known.states[alloc, task], known.status(alloc), known.ended(alloc, task))
             for attempt, run in runs.items():
-                # With several lives, or without a counter, runs are identified by their start.
+                # If a task has several lives or no counter, its runs are identified by their start.
                 if len(walk.walks) == 1:
                     truth[alloc, task, attempt] = run
                 if run["started_at_ns"]:
@@ -188,7 +188,7 @@ def of_starts(known, rows):
     claimed = {}
     for row in rows["starts"]:
         key = (row["alloc_id"], row["task"])
-        # A listing may have the resources of a task that has no state yet.
+        # The resources of an allocation in a listing may name a task that has no state yet.
         if key not in truth and (row["alloc_id"], None) in truth:
             truth[key] = truth[row["alloc_id"], None]
         claimed[key] = row
@@ -238,14 +238,14 @@ def of_restart_log(known, rows):
     for row in rows["restart_log"]:
         told[row["alloc_id"], row["task"]] += row["number"]
     for key in uncounted(known, rows) & set(told):
-        # Only a lower bound is claimed.
+        # Here the views claim only a lower bound.
         told[key] = max(told[key], numbers.get(key, 0))
     put(found, "restart_log.number", dict(told), {k: n for k, n in numbers.items() if n})
     return found
 
 
 def of_restarts(known, rows):
-    """For a group, the count of each cause is claimed as a lower bound, and the sum of the counters exactly."""
+    """For a group, the views claim the count of each cause as a lower bound, and the sum of the counters exactly."""
     found, truth, counts = {}, collections.Counter(), collections.Counter()
     for (alloc, task), walk in known.walks.items():
         group = (known.allocations[alloc].get("JobID"), known.allocations[alloc].get("TaskGroup"), task)
@@ -291,7 +291,7 @@ def of_job_runs(known, rows):
         ends[job] += [end for end in (known.ended(alloc, task) for task in walks) if end is not None]
     outcome = {}
     for job, own in verdicts.items():
-        # A recorded stream lacks the job version, so jobs with several versions are excluded.
+        # A recorded stream lacks the job version, so a job with several versions is left out.
         told = [r for r in rows["job_runs"] if r["job_id"] == job]
         if len(told) == 1:
             if any(known.states[key]["State"] == "" for key in known.states if known.allocations[key[0]].get("JobID") == job):

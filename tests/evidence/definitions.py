@@ -1,5 +1,5 @@
-"""The definitions of the statistics, written from docs/semantics.md and the headers of `queries/`, for a task whose events are all
-known. This module shares no code with the SQL, and does not use windows."""
+"""The definitions of the statistics for a task whose events are all known, written from docs/semantics.md and the heads
+of `queries/`. This module shares no code with the SQL, and does not use windows."""
 
 SETUP_CLASSES = {"Driver Failure": "driver", "Failed Artifact Download": "artifact", "Failed Validation": "validation",
                  "Setup Failure": "hook", "Failed Restoring Task": "restore"}
@@ -16,7 +16,7 @@ class Ending:
 
 
 def kill_class(event):
-    """The class of a Killing, if its reason is a failure."""
+    """The class of the failure that a Killing reports; None if it only stops the task."""
     text = event.message.lower()
     if event.fails:
         if text.startswith(("template", "consul-template")):
@@ -35,7 +35,7 @@ def signal_meaning(event):
 
 
 def own_class(event, signalled):
-    """The class of a Terminated that was not requested; None if the task succeeded."""
+    """The class of the failure that an unrequested Terminated reports; None if the task succeeded."""
     if event.oom:
         return "oom"
     if signalled == "health":
@@ -143,7 +143,7 @@ class Walk:
         return "clean_exit" if last.event.type == "Terminated" and last.event.exit_code == 0 and not last.event.signal else "unknown"
 
     def settle(self):
-        """Nomad gave up after a failure if the next relevant event of its run is Not Restarting."""
+        """Sets `gave_up` of each failure: true if the next failure or Not Restarting of its run is a Not Restarting."""
         place = {id(event): number for number, event in enumerate(self.events)}
         notes = {id(e.event) for e in self.endings if e.outcome == "failed"} | {id(e) for e in self.events if e.type == "Not Restarting"}
         for ending in self.endings:
@@ -166,7 +166,7 @@ class Lives:
 
 
 def attempts(walk, state, client_status, ended_at):
-    """The runs of a task: a dict from the attempt to its outcome, class, times, exit and delay."""
+    """The runs of a task: a dict from the attempt to the outcome, class, times, exit code and delay of the run."""
     runs = {}
     last = walk.events[-1].attempt if walk.events else 1
     if walk.events and walk.events[-1].type == "Restarting":

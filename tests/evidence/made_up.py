@@ -1,7 +1,7 @@
-"""A synthetic recording of behaviour that the recorded agents did not show, in the JSON that Nomad serves.
+"""Synthetic recordings of behaviour that the recorded agents did not show, in the JSON that Nomad serves.
 
-Every event has the number of its task's life, and a listing shows the last ten events of a life. So the truth is known
-even if a client lost its state, or if two runners of one allocation write alternately.
+Every event has the number of the life to which it belongs, and a listing shows the last ten events of a life. So the
+truth is known even if a client lost its state, or if two runners of one allocation write alternately.
 """
 
 import json
@@ -24,7 +24,7 @@ class Recording:
         self.listings = sorted(self.rng.uniform(5, span * 1.3) for _ in range(listings))
 
     def documents(self):
-        """Listings at some times, as (name, bytes)."""
+        """The listings of the recording, as (time in nanoseconds, bytes)."""
         for seconds in self.listings:
             at = round((START + seconds) * SECOND)
             shown = {}
@@ -36,7 +36,7 @@ class Recording:
 
 
 def clean(version):
-    """A version as Nomad serves it, without the numbers of lives."""
+    """A version as Nomad would serve it: without the numbers of lives."""
     states = {}
     for task, state in (version["TaskStates"] or {}).items():
         events = [{k: v for k, v in event.items() if k != "Life"} for event in state["Events"] or []]
@@ -158,7 +158,7 @@ class Allocation:
         self.restart(life, "")
 
     def runs(self, life, most, checked):
-        """Some runs, each followed by a restart."""
+        """Adds at most `most` runs, each followed by a restart."""
         rng = self.rng
         own = rng.choice([1, 1, 2, 137])
         for _ in range(rng.randrange(most + 1)):

@@ -1,7 +1,8 @@
 """Recordings of real agents: occasional listings, and the complete history.
 
 A snapshot is one listing. The truth is the event stream, or a poll so frequent that nothing was lost between its
-listings. Both are converted to versions of allocations; the events of a task are merged from the windows of its versions.
+listings. Stream and poll are converted to versions of allocations. The events of a task are merged from the windows of
+its versions.
 """
 
 import io
@@ -57,7 +58,7 @@ class Event:
         self.reason = raw.get("RestartReason") or details.get("restart_reason") or ""
         self.delay = raw.get("StartDelay") if self.type == "Restarting" else None
         self.message = raw.get("DisplayMessage") or raw.get("Message") or raw.get("KillReason") or ""
-        # Synthetic events have the number of their task's life; recorded tasks have one life.
+        # A synthetic event has the number of its life. A recorded task has one life.
         self.life = raw.get("Life", 1)
         self.attempt = None
 
@@ -75,7 +76,7 @@ class Version:
 
 
 class Truth:
-    """The complete history of a recording's allocations."""
+    """The complete history of the allocations in a recording."""
 
     def __init__(self, allocations):
         self.versions = {}
@@ -86,12 +87,12 @@ class Truth:
         self.versions = {alloc: [known[index] for index in sorted(known)] for alloc, known in self.versions.items()}
 
     def version(self, alloc, index):
-        """The newest version of an allocation that is not after a raft index."""
+        """The newest version of an allocation at or before a raft index."""
         past = [version for version in self.versions[alloc] if version.index <= index]
         return past[-1] if past else None
 
     def events(self, alloc, task, index):
-        """All events of a task, from the first one to those in the version of a raft index."""
+        """All events of a task, from the first one to the last one at a raft index."""
         found, known = [], set()
         for version in self.versions[alloc]:
             shown = [Event(raw) for raw in (version.states.get(task) or {}).get("Events") or []]
@@ -109,7 +110,7 @@ class Truth:
         return found
 
     def tasks(self, alloc, index):
-        """The tasks of an allocation that exist by a raft index, with the newest state of each."""
+        """The tasks of an allocation that exist at a raft index, each with its newest state."""
         states = {}
         for version in self.versions[alloc]:
             if version.index <= index:

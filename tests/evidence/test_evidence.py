@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(not BINARY, reason="ALLOCLOG_BIN does not name t
 
 
 def subsets(documents, count):
-    """Random subsets of the listings, small and large; deterministic."""
+    """Random subsets of the listings, small and large. They are the same in every run."""
     for seed in range(count):
         chance = random.Random(seed)
         size = min(len(documents), chance.choice([1, 2, 3, 5, 8, 13, len(documents) // 2 or 1]))

@@ -22,7 +22,7 @@ def binary():
 
 @pytest.fixture(scope="session")
 def ground():
-    """A directory for lakes: in memory if there is room, since the tests do not depend on a disk."""
+    """A directory for lakes. It is in memory if there is room, because the tests do not depend on a disk."""
     has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 1 << 30
     with tempfile.TemporaryDirectory(prefix="alloclog-test-", dir=MEMORY if has_room else None) as directory:
         yield Path(directory)
@@ -54,7 +54,7 @@ def lake(new_lake):
 
 @pytest.fixture(scope="session")
 def recorded():
-    """Overlapping documents of real clusters: listings, oldest first, a snapshot state, a stream, and an allocation."""
+    """Overlapping documents of real clusters: listings by time, then a snapshot state, a stream and an allocation."""
     listings = sorted((SAMPLES / "cluster").glob("2*.json"))
     return [*listings, SAMPLES / "snapshot-state.json.zst", SAMPLES / "stream.ndjson.zst", SAMPLES / "allocation.json"]
 
@@ -68,7 +68,7 @@ def growing(ground):
 
 @pytest.fixture(scope="session")
 def truths(binary, ground, growing):
-    """The export of the first n listings of `growing`, by n."""
+    """For each n, the export of the first n listings of `growing`."""
     home = LakeDir(binary, ground / "truth")
     return {n: home.export(str(n), growing[:n]) for n in range(1, len(growing) + 1)}
 

@@ -21,12 +21,12 @@ def truth_rows(export):
 
 
 def rows(export):
-    """The rows of each table of an export, with their number of occurrences."""
+    """How often each row occurs in each table of an export."""
     return {table: counted(pq.read_table(export / f"{table}.parquet")) for table in OF_DOCUMENTS}
 
 
 def difference(export, truth):
-    """The tables in which an export differs from the truth, each with its surplus and its missing rows."""
+    """The tables in which an export differs from the truth, each with its numbers of surplus and of missing rows."""
     differ = {}
     for table, found in rows(export).items():
         expected = truth_rows(truth)[table]
@@ -36,7 +36,7 @@ def difference(export, truth):
 
 
 def miscounted(export):
-    """The ledger columns whose sum differs from the number of rows in the table, as after a partially applied batch."""
+    """The columns of the ledger whose sum is not the number of rows of their table, as after a partly applied batch."""
     wrong = {}
     ledger = pq.read_table(export / "snapshots.parquet")
     for column, table in NEW.items():
@@ -67,7 +67,7 @@ class LakeDir:
         return environment(scratch, cache or self.cache)
 
     def start(self, *arguments, cache=None, before=(), **options):
-        """Starts the program; `before` is a command that runs it."""
+        """Starts the program; `before` is a command that runs it, such as strace with its arguments."""
         command = [*map(str, before), self.binary, *map(str, arguments)]
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
         environment = self.environment(cache) | options.pop("environment", {})
@@ -103,7 +103,7 @@ class LakeDir:
         return {table["table"]: table for table in json.loads(told.stdout)["tables"]}
 
     def must_be(self, *truths):
-        """Asserts that an export of the lake equals one of the truths. Returns which one."""
+        """Asserts that an export of the lake equals one of the truths. Returns the index of this truth."""
         export = self.export()
         found = [difference(export, truth) for truth in truths]
         assert {} in found, found
@@ -133,7 +133,7 @@ class LakeDir:
         return {str(path.relative_to(self.lake)) for path in self.lake.rglob("*") if path.is_file()}
 
     def data_files(self):
-        """The data files according to the logs: those in a table, and the removed ones."""
+        """The data files according to the logs of the tables: the current files, and the removed files."""
         there, taken_out = set(), set()
         for table in STORED:
             for version in sorted((self.lake / table / "_delta_log").glob("*.json")):
@@ -158,7 +158,7 @@ class LakeDir:
         return {name for name in rest if not is_ours(name)}
 
     def age(self, seconds=8 * DAY, unfinished=True):
-        """Makes every file older by this much."""
+        """Makes every file older by `seconds`. If not `unfinished`, leaves out hidden files."""
         for path in self.lake.rglob("*"):
             if unfinished or not path.name.startswith("."):
                 try:
@@ -171,7 +171,7 @@ class LakeDir:
         return self.run("lake", "vacuum", self.lake, **options)
 
     def must_leave_nothing(self):
-        """Asserts that a vacuum, a week later, removes all leftovers of killed writers."""
+        """Asserts that a vacuum, eight days later, removes all leftovers of killed writers."""
         self.age()
         self.vacuum()
         assert self.left_over() == set()

@@ -1,4 +1,4 @@
-"""The parts of a lake, and damage to the logs of its tables: each function damages a lake, and returns the text that a
+"""The parts of a lake, and damage to the logs of its tables. Each function that damages a lake returns the text that a
 check must print."""
 
 import json
@@ -39,7 +39,7 @@ def edited(path, edit):
 
 def lost_version(which):
     def damage(lake):
-        # Skip the empty versions made by the tests.
+        # Skip the empty versions that tests add.
         own = [path for path in versions(lake) if "NOTHING" not in path.read_text()]
         path = {"first": own[0], "middle": own[len(own) // 2], "last": own[-1]}[which]
         path.unlink()

@@ -1,7 +1,7 @@
 """A small cluster over time, and its listings at regular intervals.
 
-Allocations are created. Their tasks restart, and keep their last ten events. Allocations end or are stopped, stay
-listed for a while, and are then garbage-collected. The same seed gives the same bytes.
+Allocations are created. Their tasks restart, and keep their last ten events. An allocation that ended or was stopped
+stays listed for a while, and is then garbage-collected. The same seed gives the same bytes.
 """
 
 import datetime
@@ -23,7 +23,7 @@ def rfc3339(ns):
 
 
 class Cluster:
-    """A cluster with this many live allocations, from a time on in seconds since the epoch."""
+    """A cluster that keeps `alive` allocations alive, and begins at `start`, in seconds since the epoch."""
 
     def __init__(self, seed, alive, start):
         self.chance = random.Random(seed)
@@ -35,7 +35,7 @@ class Cluster:
         self.grow()
 
     def moment(self):
-        """A time shortly after the last event."""
+        """Advances the clock by less than a second, and returns the new time."""
         self.now += self.chance.randrange(10**6, 10**9)
         return self.now
 
@@ -93,7 +93,7 @@ class Cluster:
         self.changed(allocation)
 
     def pass_time(self, seconds, restarts, ends):
-        """Advances the time, with this many restarts and ends spread over it."""
+        """Advances the clock by `seconds`, and spreads the restarts and ends over this time."""
         until = self.now + seconds * 10**9
         steps = [self.restart] * restarts + [self.end] * ends
         self.chance.shuffle(steps)
@@ -118,7 +118,7 @@ class Cluster:
         return written
 
     def write(self, directory):
-        """Writes a listing of the present state, with the time in its name."""
+        """Writes a listing of the present state. The name of the file is the time."""
         self.now = (self.now // 10**9 + 1) * 10**9
         path = directory / f"{stamp(self.now)}.json"
         path.write_text(json.dumps(self.allocations))

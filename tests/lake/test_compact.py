@@ -12,7 +12,7 @@ FAILED, WRONG_USAGE = 1, 2
 
 
 def live(lake, table):
-    """The `add` actions of a table's files, from the log."""
+    """The `add` actions of the current files of a table, from its log."""
     files = {}
     for version in sorted((lake.lake / table / "_delta_log").glob("*.json")):
         for action in map(json.loads, version.read_text().splitlines()):
@@ -29,7 +29,7 @@ def day(ns):
 
 @pytest.fixture(scope="module")
 def days(binary, ground):
-    """A lake of four days, long ago, with a listing every six hours, and the export of the listings."""
+    """A lake of four days that ended long ago, with a listing every six hours, and the export of the listings."""
     cluster = Cluster(seed=3, alive=6, start=1_795_003_200)
     listings = cluster.listings(ground / "days", count=16, apart=6 * 3600, restarts=2, ends=1)
     lake = LakeDir(binary, ground / "lake-of-days")

@@ -1,8 +1,8 @@
 """`kill -9` before every system call that changes a directory entry: all states of a lake that a kill can leave.
 
-strace kills at the N-th call of each kind. A first run without a kill counts the calls. Data is written to
-a temporary file first, so a kill before a write or an fsync leaves the same state as a kill before the next call
-that changes a directory entry, plus an unused partial file.
+strace kills at the N-th call of each kind. A first run without a kill counts the calls. Kills before a write or an
+fsync are not tested, because the program writes data to a temporary file first: such a kill leaves the same state as a
+kill before the next call that changes a directory entry, plus an unused partial file.
 """
 
 import collections
@@ -27,11 +27,11 @@ def traced(log, inject=()):
 
 
 def points(lake, *command):
-    """The calls by which a command changes directories, each with its number among the calls of the same name."""
+    """The calls by which a command changes directory entries, each with its number among the calls of the same name."""
     log = lake.root / "trace"
     lake.run(*command, before=traced(log))
     calls = collections.Counter()
-    # strace counts per thread.
+    # strace counts the calls of each thread separately.
     for thread, call in re.findall(r"^(\d+) +(\w+)\(", log.read_text(), re.MULTILINE):
         calls[call, thread] += 1
     most = {call: max(n for (other, _), n in calls.items() if other == call) for call, _ in calls}
@@ -68,7 +68,7 @@ def each_point(start, command, after, calls=CHANGES):
     whole.remove()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as workers:
         were_killed = list(workers.map(one, range(len(all_points)), all_points))
-    # A later run may need one call fewer than the first, for instance because file names are random.
+    # A later run may make fewer calls than the first, for instance because file names are random.
     assert sum(were_killed) >= 0.9 * len(all_points), (sum(were_killed), len(all_points))
 
 
@@ -103,7 +103,7 @@ def test_a_later_ingest(lake, growing, truths):
         lake.must_leave_nothing()
 
     each_point(lake, ingest(growing[6]), after)
-    # The commit is somewhere in the middle, so both cases occur.
+    # The commit is in the middle of the calls, so some kills come before it and some after it.
     assert min(is_after[0], is_after[1]) > 5, is_after
 
 
@@ -130,8 +130,8 @@ def test_an_ingest_that_finishes_another_one(lake, growing, truths):
 
 
 def test_a_checkpoint(lake, growing, truths):
-    """Every hundredth version of a table gets a checkpoint, which takes two more renames per table. The test
-    fabricates the versions before the checkpoint."""
+    """Every hundredth version of a table gets a checkpoint, which takes two more renames per table. The test adds empty
+    versions, so that an ingest writes the hundredth."""
     lake.ingest(*growing[:6])
     for log in lake.lake.glob("*/_delta_log"):
         last = max(int(path.stem) for path in log.glob("*.json"))
@@ -197,7 +197,7 @@ def test_a_repair(lake, growing, truths):
 
 
 def test_a_repair_of_a_log(lake, growing, truths):
-    """Repairs two logs that each lack a middle version and the last version. No reader sees a partial repair."""
+    """Repairs two logs that each lack a middle version and the last version. No reader sees half of a repair."""
     for document in growing[:6]:
         lake.ingest(document)
     for table in ("task_events", "allocation_history"):
@@ -244,7 +244,7 @@ def test_a_repair_of_swapped_files_and_lost_batches(lake, growing, truths):
 
 
 def test_an_upgrade(new_lake):
-    """Upgrades a lake of format 1 by an ingest of known documents. See tests/lakes/README.md."""
+    """An ingest of documents that a lake of format 1 already has upgrades the lake. See tests/lakes/README.md."""
     tests = Path(__file__).resolve().parents[1]
     documents = [tests / "lakes/quoting.json", tests.parent / "samples/cluster/20261123T182831Z.json"]
     old, upgraded = new_lake(), new_lake()
@@ -265,7 +265,7 @@ def test_an_upgrade(new_lake):
 
 
 def test_leftovers_on_the_machine_are_removed(lake, growing, truths):
-    """Staged rows of killed ingests and partial caches are removed by the first ingest a day later."""
+    """The first ingest a day later removes the staged rows and the partial caches of killed ingests."""
     lake.ingest(*growing[:6])
     (cache,) = lake.cache.iterdir()
     other = lake.copy("other")

@@ -34,7 +34,7 @@ FAILED = 1
 
 @pytest.fixture(scope="module")
 def made(binary, ground, growing):
-    """A lake of eight batches, a compaction, two more batches, and checkpoints; tests work on copies."""
+    """A lake of eight batches, a compaction, two more batches, and checkpoints. Each test works on a copy."""
     from lakedir import LakeDir
 
     lake = LakeDir(binary, ground / "made-for-damage")
@@ -83,7 +83,7 @@ def test_the_test_lake_has_everything_that_is_damaged(made, truths):
     assert (made.lake / LOG / "_last_checkpoint").exists()
 
 
-# Damage that can be repaired from the rest of the lake: the function that causes it, and the fixture that it damages.
+# Damage that a repair can undo from the rest of the lake: the function that causes it, and the fixture to damage.
 
 
 MENDED = {
@@ -118,7 +118,7 @@ def test_a_damaged_log_is_found_refused_and_rewritten(request, growing, truths, 
     assert word in said and "--repair fixes this without losing a row" in said and "--drop-damaged" not in said
     said = lake.check("--repair", "--dry-run", expect=FAILED)
     assert word in said and "would be repaired" in said
-    # An ingest without a cache must not continue on the damaged log.
+    # An ingest that finds no cache must not continue on the damaged log.
     shutil.rmtree(lake.cache)
     shutil.rmtree(lake.lake / "_alloclog/seen", ignore_errors=True)
     damaged = {name: content for name, content in damaged.items() if "_alloclog/seen" not in name}
@@ -150,7 +150,7 @@ def test_lost_remove_lines_are_found_and_rewritten(lake, truths):
 @pytest.mark.parametrize("are_versions_there", [True, False])
 def test_a_lost_checkpoint(lake, growing, truths, are_versions_there):
     """A repair can use the versions before a checkpoint instead of the checkpoint. If these versions are lost, too, the
-    repair writes the log from batches."""
+    repair writes the log from the batches."""
     before = counts(lake)
     (checkpoint,) = (lake.lake / LOG).glob("*.checkpoint.parquet")
     checkpoint.unlink()
@@ -224,7 +224,7 @@ def test_a_damaged_data_file_is_found_and_kept_until_its_removal_is_requested(la
 
 
 def test_damaged_bytes_are_neither_read_nor_merged(young_lake):
-    """Otherwise a reader would get wrong rows without a message, and a merge would give them a valid hash."""
+    """A reader of these bytes would return wrong rows without a message. A merge would give these rows a valid hash."""
     lake = young_lake
     path = data_files(lake)[-1]
     overwritten(path)
@@ -320,7 +320,7 @@ def test_lost_batches_stop_an_ingest_until_a_repair(lake, growing, truths, which
     assert counts(lake) == before
     lake.ingest(*growing[:11])
     lake.must_be_whole(truths[11])
-    # If a log loses versions after that, the rebuilt batches restore them.
+    # If a log loses versions later, a repair restores them from the rebuilt batches.
     lost_last_versions(lake)
     lake.check("--repair")
     lake.must_be_whole(truths[11])
@@ -329,7 +329,7 @@ def test_lost_batches_stop_an_ingest_until_a_repair(lake, growing, truths, which
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{")], ids=["missing", "damaged"])
 @pytest.mark.parametrize("reached", [0, 3])
 def test_a_lost_batch_that_some_tables_lack_is_replaced_only_on_request(young_lake, growing, truths, damage, reached):
-    """A batch whose writer was killed after its commit, when it had applied the batch to `reached` tables."""
+    """A writer is killed after it has committed a batch and applied it to `reached` tables. Then the batch is lost."""
     lake = young_lake
     lake.ingest(growing[5])
     lake.must_be_whole(truths[6])
@@ -461,7 +461,7 @@ def test_another_engines_files_are_unverified_and_its_merges_no_damage(lake, tru
     said = lake.run("lake", "check", lake.lake)
     assert "unverified" in said and "task_events" in said
     lake.must_be(truths[10])
-    # If a later version is lost, a repair restores it, and every row is stored once.
+    # If a version is lost after this, a repair restores it, and every row is stored once.
     lost_last_versions(lake)
     assert "the log of task_events" in lake.check(expect=FAILED)
     lake.check("--repair")

@@ -18,7 +18,7 @@ FAKETIME = next(Path("/usr").glob("lib/*/faketime/libfaketime.so.1"), None)
 
 @contextmanager
 def mounted(*command, at):
-    """Mounts something; skips the test where that is not permitted."""
+    """Mounts a file system at `at`; skips the test if mounting is not permitted."""
     done = subprocess.run(["mount", *command, at], capture_output=True)
     if done.returncode != 0:
         pytest.skip(f"mount is not permitted: {done.stderr.decode().strip()}")
@@ -29,7 +29,7 @@ def mounted(*command, at):
 
 
 def test_a_disk_that_is_full(lake, growing, truths):
-    """The disk is filled to each level, in pages, at which an ingest can fail before or after its commit."""
+    """With few free pages, an ingest fails before its commit. With more, it fails after its commit, or succeeds."""
     lake.ingest(*growing[:5])
     start = lake.copy("start")
     shutil.rmtree(lake.lake)
@@ -103,7 +103,7 @@ def let_others_run(lake):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_missing_permissions_of_another_user(lake, growing, truths):
-    """With read permission, everything except writing works. Without it, there is an error instead of an empty lake."""
+    """With read permission, everything except writing works. Without it, a command reports an error."""
     lake.ingest(*growing[:5])
     let_others_run(lake)
     nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
@@ -127,7 +127,7 @@ def test_missing_permissions_of_another_user(lake, growing, truths):
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_a_repair_drops_no_file_that_it_may_not_read(lake, growing, truths):
-    """A lake belongs to the user, except for one file that only root can read."""
+    """The lake belongs to the user who repairs it, except for one file that only root can read."""
     lake.ingest(*growing[:5])
     let_others_run(lake)
     for path in [lake.lake, *lake.lake.rglob("*")]:
@@ -146,7 +146,7 @@ def test_a_repair_drops_no_file_that_it_may_not_read(lake, growing, truths):
 
 
 def at(offset):
-    """A clock with this offset."""
+    """The options that start the program with a clock that has this offset."""
     if FAKETIME is None:
         pytest.skip("libfaketime is not installed")
     return {"environment": {"LD_PRELOAD": str(FAKETIME), "FAKETIME": offset}}
@@ -176,8 +176,8 @@ def test_a_clock_that_jumps(lake, growing, truth, cached):
 
 
 def test_merged_files_are_removed_after_a_week(lake, growing, truth):
-    """Files that were merged stay for running readers, no matter how old the files are. They are removed a week after
-    the merge."""
+    """Files that were merged stay for running readers, no matter how old the files are. A vacuum removes them
+    a week after the merge."""
     for document in growing:
         lake.ingest(document)
     other = lake.copy("earlier-merge")
@@ -209,7 +209,7 @@ COMMANDS = [
 
 
 def each_says(lake, document, *words):
-    """Asserts that every command on the lake fails with a message with these texts and the lake's name."""
+    """Asserts that every command on the lake fails, and that its message has these texts and the name of the lake."""
     for command in COMMANDS:
         where = [document, "--lake", lake.lake] if command == ("ingest",) else [lake.lake]
         stderr = lake.run(*command, *where, expect=FAILED, cwd=lake.root)
@@ -235,7 +235,7 @@ def test_a_lake_whose_description_is_damaged(lake, growing, content):
 
 
 def test_a_batch_that_is_damaged(lake, growing, truths):
-    """If the last batch is damaged and no table has it yet, every command fails. A check finds older damaged ones."""
+    """If the last batch is damaged and no table has it yet, every command fails. A check finds older damage."""
     for document in growing[:3]:
         lake.ingest(document)
     name = "_alloclog/batches/000000000/000000000004.json"
@@ -278,7 +278,7 @@ def overwritten(path):
 @pytest.mark.parametrize("table", ["task_events", "allocation_history", "sightings", "snapshots"])
 @pytest.mark.parametrize("damage", [removed, cut, overwritten])
 def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
-    """A check reports the file, and a repair drops it. Sources that still show its rows add them again."""
+    """A check reports the file, and a repair drops it. Its rows are added again from sources that still show them."""
     for document in growing[:3]:
         lake.ingest(document)
     *_, path = sorted((lake.lake / table).rglob("*.parquet"), key=lambda path: path.stat().st_mtime)
@@ -300,7 +300,7 @@ def test_a_data_file_that_is_gone(lake, growing, truths, damage, table):
 
 
 def test_rows_that_are_there_twice(lake, growing, truths):
-    """Only a fault can cause duplicate rows, such as a file that is copied back into the table."""
+    """Only a fault, such as a file that was copied back into a table, can cause duplicate rows."""
     for document in growing[:3]:
         lake.ingest(document)
     log = lake.lake / "allocation_history/_delta_log"

@@ -26,7 +26,7 @@ def lakes(binary, ground):
         shutil.rmtree(lake)
 
 
-# The program is started from a small process, because the kernel counts the memory of the starting process, too.
+# A small process starts the program, because the kernel counts the memory of the process that starts it, too.
 MEASURE = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -44,14 +44,14 @@ def peak(*command):
 def test_memory_hardly_follows_the_number_of_files(binary, lakes):
     few, many = (peak(binary, "lake", "check", "-q", lake) for lake in lakes)
     files = (MANY - FEW) * 5
-    # A check holds a hash of every file (0.1 KB), and entries for reading the files of one table at a time (0.5 KB). On
-    # average, that is 0.2 KB per file. A log entry with its statistics would take 1.6 KB.
+    # A check holds a hash of every file (0.1 KB). For the files of one table at a time, it also holds what it needs to
+    # read them (0.5 KB). The average is 0.2 KB per file. A log entry with its statistics would take 1.6 KB.
     assert (many - few) / files < 800, (few, many)
 
 
 def test_memory_of_a_compaction_hardly_follows_the_number_of_files(binary, lakes):
     few, many = (peak(binary, "lake", "compact", "-q", lake) for lake in lakes)
     # A compaction takes one table at a time. Until it has replaced 10,000 files, it keeps half a kilobyte for each file
-    # that it merges, and each line of a batch and of a log in several forms. In total, that is 6 KB per file. With full
-    # statistics, and with rows in sets of one, it was 26 KB per file.
+    # that it merges, and each line of a batch and of a log in several forms. In total, that is 6 KB per file. Full
+    # statistics, and record batches of one row, would take 26 KB per file.
     assert (many - few) / (MANY - FEW) < 12_000, (few, many)

@@ -20,7 +20,7 @@ def test_one_document_after_another(lake, recorded, recorded_truth):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_order_repeated_and_overlapping(lake, recorded, recorded_truth, seed):
-    """Every document at least once, often several at a time, in any order; half of the runs have no cache."""
+    """Ingests every document at least once, in any order, often several at once. Half of the ingests find no cache."""
     chance = random.Random(seed)
     left = set(recorded)
     while left:
@@ -150,7 +150,7 @@ def test_the_lake_is_restored_to_an_earlier_state(lake, growing, truth):
 
 @pytest.mark.parametrize("others", [1, 3, 6])
 def test_the_lake_is_restored_and_others_write_to_it_first(lake, growing, truth, others):
-    """The new batches and versions of the restored lake have numbers that are in the cache, but other content."""
+    """The restored lake gets batches and versions whose numbers are in the cache, but with other content."""
     for document in growing[:4]:
         lake.ingest(document)
     earlier = lake.copy("earlier")

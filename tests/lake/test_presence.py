@@ -43,7 +43,7 @@ def compare(found, truth):
             assert row[:keys] == true[:keys]
             for value, expected in zip(row[keys:], true[keys:], strict=True):
                 if view == "coverage" and value is False and expected is True:
-                    unknown += 1  # complete is never null
+                    unknown += 1  # `complete` is never null: false means that it is not known
                 elif value is None:
                     unknown += expected is not None
                 else:

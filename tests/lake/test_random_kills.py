@@ -24,7 +24,7 @@ def took(binary, ground, growing):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_one_writer_after_another(lake, growing, truths, took, seed):
-    """After each kill the lake has the rows from before or after the ingest, and the same ingest succeeds."""
+    """After each kill, the lake has the rows from before or after the killed ingest. The same ingest then succeeds."""
     chance = random.Random(seed)
     kills = 0
     while kills < KILLS_OF_TEST:
@@ -70,7 +70,7 @@ def test_writers_at_once(lake, growing, truth, took, writers, seed):
         storm = Storm(start, lake.lake, growing, writers, f"{seed} {rounds}", within=1.5 * took)
         kills += storm.run(look_after, read)
         print(f"{kills} kills in {rounds} lakes")
-        # The lake has the rows of all successful ingests. The next ingest finishes a batch that a killed one left.
+        # The lake has the rows of all successful ingests. The next ingest finishes the batch of a killed ingest.
         lake.must_be(truth)
         lake.ingest(*growing)
         lake.must_be_whole(truth)

@@ -1,7 +1,7 @@
 """Ingests of a cluster at regular intervals: the cost of each, and the growth of the lake.
 
-The program runs with the clock of the cluster, so that its cache expires as over a year. The files of the lake get
-matching times before each maintenance run.
+The program runs with the clock of the cluster, so that its cache expires as over a year. Before each maintenance run,
+the files of the lake get times that match this clock.
 """
 
 import datetime
@@ -32,7 +32,7 @@ def clock(now_ns):
 
 
 def timed(lake, document, environment):
-    """Ingests a document; returns its wall time, CPU time, and the bytes it read, cached or not."""
+    """Ingests a document; returns the wall time, the CPU time, and the bytes read from the disk or the page cache."""
     began, worked = time.monotonic(), processor()
     child = lake.start("ingest", "-q", document, "--lake", lake.lake, environment=environment)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -71,7 +71,7 @@ class Files:
 def live(lake, documents, alive, every, upkeep_every, restarts, ends, keep):
     """Ingests listings of a cluster, `every` seconds apart, with regular maintenance; returns the cost of each.
 
-    Listings are written to `keep`, or to a temporary file if it is None.
+    Listings are written to `keep`, or to a temporary file if `keep` is None.
     """
     cluster = Cluster(seed=1, alive=alive, start=int(time.time()) - documents * every)
     directory = keep or lake.root / "listing"

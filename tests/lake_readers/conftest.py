@@ -16,7 +16,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 # The newest Delta Lake for the Spark of requirements.txt. Spark fetches it from Maven Central, or from the repository
 # that $DEFAULT_ARTIFACT_REPOSITORY names, and keeps it in ~/.ivy2*.
 DELTA = "io.delta:delta-spark_4.2_2.13:4.4.0"
-# Other dependencies of Delta Lake, which are part of Spark or are needed only for catalogs that the tests do not use.
+# Dependencies of Delta Lake that are not fetched. They are part of Spark, or only catalogs need them.
 NOT_NEEDED = ["org.*", "com.*", "commons-*", "io.airlift", "io.unitycatalog", "jakarta.*", "javax.*"]
 
 
@@ -24,8 +24,8 @@ NOT_NEEDED = ["org.*", "com.*", "commons-*", "io.airlift", "io.unitycatalog", "j
 class Past:
     """A lake, its documents in order, and its tables.
 
-    The tables come from an export of the documents. Only `absences`, which are less precise in a lake, come from an
-    export of the lake.
+    The tables come from an export of the documents. Only the table `absences` comes from an export of the lake, because
+    it is less precise in a lake.
     """
 
     lake: Path
@@ -58,7 +58,7 @@ def past(program, tmp_path_factory):
     directory = tmp_path_factory.mktemp("past")
     lake = directory / "lake"
     others = ["cluster/nodes.json", "snapshot-state.json.zst", "stream.ndjson.zst", "nomad-0.6/allocations.json"]
-    # Of all these documents, only the listings of this bundle are full.
+    # Of all these documents, only the listings of this bundle are full listings.
     others.append("debug/nomad-debug-2026-11-23-183148Z.tar.gz")
     documents = parts(directory) + [SAMPLES / name for name in others]
     assert len(documents) > 100
@@ -76,7 +76,7 @@ def past(program, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def spark():
-    assert shutil.which("java"), "Spark needs a Java"
+    assert shutil.which("java"), "Spark needs a Java runtime"
     settings = {
         "spark.jars.packages": DELTA,
         "spark.jars.excludes": ",".join(f"{group}:*" for group in NOT_NEEDED),

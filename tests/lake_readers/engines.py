@@ -15,14 +15,14 @@ def by_delta_rs(lake, table):
 
 
 def by_clickhouse(lake, table):
-    """ClickHouse (chdb), which only reads files below its user_files_path, the working directory."""
+    """ClickHouse (chdb). It reads only files below its user_files_path, which is the working directory."""
     with contextlib.chdir(lake):
         answer = chdb.query(f"SELECT * FROM deltaLakeLocal('{lake / table}')", "ArrowStream")
     return pa.ipc.open_stream(pa.py_buffer(answer.bytes())).read_all()
 
 
 def by_duckdb(lake, table):
-    """DuckDB over the files listed by delta-rs."""
+    """DuckDB over the files that delta-rs lists."""
     with duckdb.connect() as database:
         database.execute("SET TimeZone = 'UTC'")
         database.register("of_lake", deltalake.DeltaTable(lake / table).to_pyarrow_dataset())
@@ -30,7 +30,7 @@ def by_duckdb(lake, table):
 
 
 def by_duckdb_alone(lake, table):
-    """DuckDB with its installed Delta extension, without downloading."""
+    """DuckDB with its Delta extension, which must be installed. The extension is not downloaded."""
     with duckdb.connect() as database:
         database.execute("LOAD delta")
         database.execute("SET TimeZone = 'UTC'")

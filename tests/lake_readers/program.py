@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import stored
 from stored import STORED
 
-# The columns that say which document showed something first are comparable only if documents arrive in the same order.
+# Also compares the columns that count the rows which a document showed first. They are equal only if documents arrive
+# in the same order.
 counted = functools.partial(stored.counted, without=stored.OF_ARRIVAL)
 
 

@@ -13,7 +13,7 @@ from stored import STORED
 
 
 def as_expected(read, expected):
-    """The table in the order and the types of an export, since layouts of strings and timestamps may differ."""
+    """The table with the column order and types of an export. Engines store strings and timestamps differently."""
     assert sorted(read.column_names) == sorted(expected.column_names)
     return read.select(expected.column_names).cast(expected.schema)
 
@@ -53,7 +53,7 @@ def test_events_are_partitioned_by_day(past, table):
 
 @pytest.mark.parametrize("table", STORED)
 def test_files_that_are_skipped_have_no_matching_rows(past, table):
-    """Checks the bounds in the log, by which delta-rs and Arrow skip files."""
+    """Checks the bounds of columns in the log. delta-rs and Arrow use them to skip files."""
     dataset = deltalake.DeltaTable(past.lake / table).to_pyarrow_dataset()
     truth = past.truth[table]
     for field in truth.schema:

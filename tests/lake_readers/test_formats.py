@@ -23,19 +23,20 @@ DOCUMENTS = [
 ]
 # Only lakes of format 3 and later have logs.
 LOGS = SAMPLES / "logs"
-# Rows of format 1 lack the columns of format 2, such as the namespace of sightings.
+# Columns that rows of format 1 lack, or that depend on how a document arrived. `comparable_rows` also leaves out the
+# namespace of sightings, which format 1 lacks.
 NOT_COMPARED = {"text_hash", "absences_recorded", *stored.OF_ARRIVAL, *stored.NEW, "source"}
 
 
 def masked(value):
-    """A text masked by the current rules. Format 1 stored this password unmasked in some columns."""
+    """The value as the current rules mask it. Format 1 stored the password of quoting.json unmasked in some columns."""
     if isinstance(value, str):
         return value.replace("u:hunter2@", "***@").replace("operator:hunter2@", "***@")
     return value
 
 
 def comparable_rows(table, columns):
-    """The rows of an Arrow table without columns that vary, with their number of occurrences."""
+    """How often each row occurs in an Arrow table, without the columns that are not compared."""
     columns = set(columns) - NOT_COMPARED
     columns = sorted(columns - {"namespace"} if "seen_at_ns" in columns else columns)
     rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
@@ -49,7 +50,7 @@ def truth(program, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=FORMATS, ids=lambda path: path.name)
 def written(request, tmp_path_factory):
-    """A lake as written by a program of its format."""
+    """A lake as a program of its format left it."""
     lake = tmp_path_factory.mktemp("written") / "lake"
     shutil.copytree(request.param, lake)
     return lake
@@ -57,7 +58,7 @@ def written(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def upgraded(program, written, tmp_path_factory):
-    """The same lake after this program ingested a known document."""
+    """The same lake after the current program ingested the same documents again, and the logs."""
     lake = tmp_path_factory.mktemp("upgraded") / "lake"
     shutil.copytree(written, lake)
     for document in DOCUMENTS:
@@ -68,7 +69,7 @@ def upgraded(program, written, tmp_path_factory):
 
 
 def normal(table, like):
-    """The table in the types of an export, since layouts of strings and timestamps may differ."""
+    """The table with the types of an export. Engines store strings and timestamps differently."""
     columns = [name for name in like.column_names if name in table.column_names]
     return table.select(columns).cast(pa.schema([like.schema.field(name) for name in columns]))
 
@@ -114,7 +115,7 @@ def test_new_rows_next_to_old_ones(program, upgraded, tmp_path, truth):
 
 
 def test_delta_rs_compacts_an_upgraded_lake(program, upgraded, tmp_path, truth):
-    """As after Spark's OPTIMIZE, the next check finds no damage, and an ingest adds no duplicates."""
+    """As after Spark's OPTIMIZE, a check finds no damage, and an ingest adds no duplicates."""
     lake = tmp_path / "lake"
     shutil.copytree(upgraded, lake)
     program.ingest(lake, SAMPLES / "cluster/20261123T183352Z.json")

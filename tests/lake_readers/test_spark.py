@@ -1,6 +1,6 @@
 """Spark with Delta Lake reads the lake and merges its files. The program reads the resulting tables, or refuses them.
 
-Each test that writes uses a copy of the lake, which the tests of other engines share.
+The tests of all engines share one lake, so each test that writes uses a copy.
 """
 
 import json
@@ -59,8 +59,8 @@ def test_spark_reads_an_earlier_version(spark, program, past, tmp_path):
 
 
 def test_spark_merges_files_and_the_lake_stays_usable(spark, program, past, lake, tmp_path):
-    """Spark's merge is also a tenth version, at which Spark writes a checkpoint. The program reads both."""
-    # Each ingest is one version of the ledger, and the next one is Spark's.
+    """The number of Spark's merge is a multiple of ten, so Spark also writes a checkpoint. The program reads both."""
+    # Each ingest adds one version to the ledger. Spark's merge is the version after the last ingest.
     documents = list(past.documents)
     number = 0
     while (max(versions(lake, "snapshots", ".json")) + 1) % 10:

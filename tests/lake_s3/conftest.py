@@ -60,11 +60,11 @@ def program(binary, proxy, lakes, tmp_path):
 
 @pytest.fixture(scope="session")
 def small(binary, one_proxy, lakes, listings, tmp_path_factory):
-    """A shared lake of small files, with its documents and the export of them."""
+    """A lake of small files that tests copy, with its documents and their export."""
     directory = tmp_path_factory.mktemp("small")
     program = Program(binary, directory, one_proxy.url, next(lakes))
     documents = parts(listings[1], directory, size=1, step=1)
-    assert len(documents) >= 8, "a compaction does not merge fewer small files"
+    assert len(documents) >= 8, "a compaction merges only eight or more small files"
     for document in documents:
         program.ingest(document)
     return SimpleNamespace(prefix=program.prefix, documents=documents, truth=program.exported(*documents))
@@ -79,6 +79,6 @@ def small_files(program, server, small):
 
 @pytest.fixture(scope="session")
 def truth(binary, listings, tmp_path_factory):
-    """The export of the first n listings, by n."""
+    """For each n, the export of the first n listings."""
     program = Program(binary, tmp_path_factory.mktemp("truth"), "", "")
     return {n: program.exported(*listings[:n]) for n in range(1, len(listings) + 1)}

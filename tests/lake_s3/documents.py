@@ -10,7 +10,7 @@ OBSERVED = "%Y%m%dT%H%M%SZ"
 
 
 def parts(listing, directory, size, step):
-    """Documents of `size` allocations each; one starts at every `step`th allocation. If `step` < `size`, they overlap."""
+    """Documents of `size` allocations. One starts at every `step`th allocation, so they overlap if `step` < `size`."""
     allocations = json.loads(listing.read_bytes())
     made = []
     for first in range(0, len(allocations), step):
@@ -21,7 +21,7 @@ def parts(listing, directory, size, step):
 
 
 def on_another_day(listing, directory, days):
-    """The listing shifted by some days, with other allocations and jobs."""
+    """The listing with all times shifted by some days, and with other IDs of allocations and jobs."""
     text = listing.read_text()
     text = re.sub(r"\b\d{19}\b", lambda moment: str(int(moment[0]) + days * DAY), text)
     text = re.sub(r'("ID": *"|"JobID": *")', lambda field: f"{field[0]}{days:02}", text)

@@ -11,8 +11,8 @@ def changes(request):
 class Killer:
     """A rule that kills the program right before its n-th changing request is forwarded.
 
-    For the store, this equals a kill right after the previous changing request, whether or not the program received its
-    answer.
+    For the store, this equals a kill right after the previous changing request, whether or not the program received
+    the answer to that request.
     """
 
     def __init__(self, number):

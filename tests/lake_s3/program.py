@@ -54,7 +54,7 @@ class Program:
         return self.run("ingest", *sources, "--lake", self.lake, expect=expect)
 
     def exported(self, *sources):
-        """The stored rows of sources, from an export."""
+        """How often each row occurs in each table of an export of the sources."""
         with tempfile.TemporaryDirectory(dir=self.scratch) as directory:
             self.run("export", "-q", *sources, "--table", ",".join(OF_DOCUMENTS), "-o", directory)
             return {name: counted(pq.read_table(Path(directory) / f"{name}.parquet")) for name in OF_DOCUMENTS}

@@ -44,7 +44,7 @@ def straight(request, forward):
 
 
 def at(numbers, wanted, act):
-    """A rule that acts on the wanted requests with these numbers, counted from 1."""
+    """A rule that numbers the wanted requests from 1, and acts on those with the given numbers."""
     count = itertools.count(1)
 
     def rule(request, forward):
@@ -55,7 +55,7 @@ def at(numbers, wanted, act):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Head and body of an answer are two writes. The second must not wait until the first is acknowledged (Nagle).
+    # An answer is two writes: head and body. The second must not wait until the first is acknowledged (Nagle).
     disable_nagle_algorithm = True
 
     def handle_any(self):
@@ -76,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers:
             if name.lower() not in ("connection", "transfer-encoding", "content-length"):
                 self.send_header(name, value)
-        # The answer to HEAD has the length of a body that is not sent.
+        # The answer to HEAD names the length of the body, but the body is not sent.
         told = [value for name, value in answer.headers if name.lower() == "content-length"]
         self.send_header("Content-Length", told[0] if told and self.command == "HEAD" else str(len(answer.body)))
         self.end_headers()
@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Proxy(ThreadingHTTPServer):
-    """Listens on loopback and forwards to `address` according to `rule`; `requests` are the received ones, in order."""
+    """Listens on loopback and forwards to `address` according to `rule`; `requests` has all requests in order."""
 
     daemon_threads = True
     request_queue_size = 64

@@ -1,7 +1,7 @@
 """An S3 server on loopback: moto, behind a single-threaded server.
 
-moto checks whether a key exists and then writes it, so that two threads could both find it missing. Here there is one
-thread, so conditional puts are atomic. moto implements the rest: keys, listings, ETags, and the status 412.
+moto checks whether a key exists and then writes it, so that two threads could both find it missing. This server has
+one thread, so conditional puts are atomic. moto implements the rest: keys, listings, ETags, and the status 412.
 """
 
 import datetime
@@ -25,10 +25,10 @@ class Quiet(WSGIRequestHandler):
 
 
 class Server:
-    """The server, with one bucket; `address` is where it listens."""
+    """The server, with one bucket. It listens on `address`."""
 
     def __init__(self):
-        assert not settings.TEST_SERVER_MODE, "moto would look for a server elsewhere"
+        assert not settings.TEST_SERVER_MODE, "moto runs in server mode, so it would use another server"
         application = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, application, threaded=False, request_handler=Quiet)
         self.address = ("127.0.0.1", self._server.server_port)
@@ -61,7 +61,7 @@ class Server:
         self.client().delete_object(Bucket=BUCKET, Key=name)
 
     def options(self):
-        """The options for delta-rs to read without the proxy."""
+        """The options with which delta-rs reads from the server without the proxy."""
         return {
             "AWS_ENDPOINT_URL": "http://{}:{}".format(*self.address),
             "AWS_ALLOW_HTTP": "true",
@@ -71,7 +71,7 @@ class Server:
         }
 
     def table(self, prefix, name):
-        """A table, opened with delta-rs."""
+        """A table of the lake, opened with delta-rs."""
         return deltalake.DeltaTable(f"s3://{BUCKET}/{prefix}{name}", storage_options=self.options())
 
     def row_counts(self, prefix):
@@ -79,7 +79,7 @@ class Server:
         return {name: self.table(prefix, name).to_pyarrow_table().num_rows for name in OF_DOCUMENTS}
 
     def live_rows(self, prefix):
-        """How many rows each log has according to delta-rs, even if a file is missing."""
+        """How many rows each table has according to its log. delta-rs counts them even if a file is missing."""
         return {name: self.table(prefix, name).count() for name in OF_DOCUMENTS}
 
     def age(self, prefix, days):

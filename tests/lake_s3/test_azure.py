@@ -1,6 +1,6 @@
 """Conditional creation of objects in Azure Blob Storage, tested against Azurite.
 
-$AZURITE_BIN is the path of its azurite-blob; scripts/test installs it.
+$AZURITE_BIN is the path of the program azurite-blob; scripts/test installs Azurite.
 """
 
 import json
@@ -90,7 +90,7 @@ def test_a_lake_in_azure(program, azurite, container, listings, tmp_path):
     program.holds(truth)
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     counts = {table["table"]: table["rows"] for table in info["tables"]}
-    # No document here is a full listing.
+    # No document here is a full listing, so there are no absences.
     assert counts == {"absences": 0, "log_events": 0} | {name: rows.total() for name, rows in truth.items()}
     counted = program.run("query", "SELECT count(*) AS n FROM task_events", program.lake, "--format", "csv")[0]
     assert counted.split() == ["n", str(truth["task_events"].total())]

@@ -46,7 +46,7 @@ def fails_after(request, forward):
 
 
 def once_each(wanted, act):
-    """A rule that acts on the first of identical requests."""
+    """A rule that acts on the first of several identical requests."""
     acted_on = set()
 
     def rule(request, forward):
@@ -72,7 +72,7 @@ def once_each(wanted, act):
     ids=["500", "503", "reset before", "reset after", "500 after"],
 )
 def test_a_request_that_fails_once_is_retried(program, proxy, listings, truth, wanted, act):
-    """Fails each request the first time, including puts, whose retry finds the object of the first attempt (412)."""
+    """Fails each request the first time, also puts. If the first put created the object, the retry gets 412."""
     proxy.rule = once_each(wanted, act)
     program.ingest(listings[0])
     program.ingest(listings[1])
@@ -122,8 +122,8 @@ def test_a_store_that_denies_access_is_reported_and_the_lake_is_whole(program, p
 
 
 def test_a_writer_suspended_during_a_vacuum_writes_again(program, proxy, server, listings, truth):
-    """The writer is suspended right before it puts its batch. A vacuum removes its old, unreferenced files. Then the
-    writer resumes."""
+    """The writer is suspended right before it puts its batch. A vacuum removes the old files of this writer,
+    which are unreferenced. Then the writer resumes."""
     program.ingest(listings[0])
     program.ingest(listings[1])
     stopped, wake = threading.Event(), threading.Event()
@@ -194,7 +194,7 @@ def test_a_repair_drops_missing_files_only_on_request(program, server, listings,
 
 def held_put(delay, refusals):
     """The first put of a batch is delayed, as by a network: it arrives after `delay` seconds. Until then, the store
-    answers 409 to further attempts, but at most `refusals` times. S3 does so while another request is in progress."""
+    answers 409 to further attempts, but at most `refusals` times. S3 does so while another put of this key runs."""
     state = {"first": None, "refused": 0, "landed": threading.Event()}
 
     def land(request, forward):
@@ -265,14 +265,14 @@ def test_a_store_that_ignores_the_condition_is_refused(program, proxy, server, l
     proxy.rule = ignore
     _, stderr = program.ingest(listings[1], expect=1)
     assert "ignores If-None-Match" in stderr and "two writers" in stderr
-    # The store is refused again when the ingest is run again.
+    # A second ingest refuses the store, too.
     _, stderr = program.ingest(listings[1], expect=1)
     assert "ignores If-None-Match" in stderr
     assert not [name for name in server.names(program.prefix) if name.endswith(".parquet")]
 
 
 def test_credentials_are_not_printed(program, proxy, listings):
-    """Program.end searches all output for the credentials; here a fault produces many messages."""
+    """Program.end searches all output for the credentials. Here a fault makes the program print many messages."""
     program.variables["AWS_SESSION_TOKEN"] = TOKEN
     proxy.rule = fails(403, "SignatureDoesNotMatch")
     for command in (["ingest", "-v", listings[1], "--lake"], ["report", "-v"], ["lake", "info"], ["lake", "check"]):

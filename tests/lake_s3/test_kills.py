@@ -19,12 +19,12 @@ def test_an_ingest_may_be_killed_at_any_change_that_it_makes(program, proxy, lak
         proxy.rule = straight
         program.ingest(*listings[:2])
         program.holds(truth[2])
-    # The changes: lake.json, the probe for overwriting, six tables, five files, the batch, five commits, and the cache.
+    # The changes: lake.json, the probe for overwriting, eight tables, five files, the batch, five commits, the cache.
     assert number > 20
 
 
 def killed_again_and_again(program, proxy, step, *arguments):
-    """Runs the program until it finishes, and kills each run `step` changes later. Yields the number of kills."""
+    """Runs the program until it finishes. Kills each run `step` changes later than before. Yields the kills so far."""
     times, was_killed = -1, True
     while was_killed:
         times += 1
@@ -35,8 +35,8 @@ def killed_again_and_again(program, proxy, step, *arguments):
 
 
 def test_a_repeatedly_killed_ingest_makes_progress(program, proxy, listings, truth):
-    """Each run is killed one change later than the last. A run finishes or abandons earlier work, but does not repeat
-    it."""
+    """Each run is killed one change later than the last. A run finishes or abandons the work of killed runs, but does
+    not repeat it."""
     program.ingest(listings[0])
     *_, times = killed_again_and_again(program, proxy, 1, "ingest", listings[1], "--lake", program.lake)
     assert times > 5
@@ -66,6 +66,6 @@ def test_upkeep_may_be_killed_at_every_change_that_it_makes(program, proxy, serv
     for times in killed_again_and_again(program, proxy, 3, *vacuum):
         assert program.exported(program.lake) == truth
     assert times > 1
-    # The next ingest finishes the vacuum's batch, if that was left.
+    # The next ingest finishes the batch of the vacuum, if a kill left it unfinished.
     program.ingest(listings[2])
     program.holds(program.exported(*small_files.documents, listings[2]))

@@ -35,7 +35,7 @@ def test_a_lake_in_a_bucket(program, listings, truth):
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     assert (info["batches"], info["unfinished"]) == (6, 0)
     counts = {name: rows.total() for name, rows in truth[6].items()}
-    # No listing is full.
+    # No document here is a full listing, so there are no absences.
     assert {table["table"]: table["rows"] for table in info["tables"]} == {"absences": 0, "log_events": 0} | counts
 
     of_lake, of_sources = reports(program, [program.lake], listings)
@@ -71,7 +71,7 @@ def test_concurrent_writers_add_each_row_once(program, proxy, listings, tmp_path
 
 
 def test_a_compaction_skips_files_merged_by_others(program, proxy, server, small_files):
-    """delta-rs merges the same files before our merge is committed."""
+    """delta-rs merges the same files right before the program commits its merge."""
 
     def merge_first(request, forward):
         merged = server.table(program.prefix, "task_events").optimize.compact()
@@ -81,7 +81,7 @@ def test_a_compaction_skips_files_merged_by_others(program, proxy, server, small
     proxy.rule = at([1], lambda request: request.is_conditional and "/task_events/_delta_log/" in request.path, merge_first)
     _, stderr = program.run("lake", "compact", program.lake)
     assert "1 group skipped, already merged by another process" in stderr
-    # The compaction removes its own merged file. The small files and the file made by delta-rs are left.
+    # The compaction removes the file that it merged. The small files and the merged file of delta-rs stay.
     names = [name for name in server.names(f"{program.prefix}task_events/") if name.endswith(".parquet")]
     info = json.loads(program.run("lake", "info", program.lake, "--format", "json")[0])
     (events,) = (table for table in info["tables"] if table["table"] == "task_events")

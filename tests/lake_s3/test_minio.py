@@ -1,7 +1,7 @@
 """A lake on MinIO, a real S3 server. $MINIO_BIN names the program of MinIO. Without this variable, the tests are
 skipped.
 
-docs/operations.md names the version that was run.
+docs/operations.md names the version of MinIO that passed these tests.
 
     GOBIN=$PWD/.venv go install github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
     MINIO_BIN=$PWD/.venv/minio ALLOCLOG_BIN=... .venv/bin/python -m pytest -q tests/lake_s3/test_minio.py

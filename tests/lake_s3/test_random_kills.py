@@ -10,7 +10,7 @@ from killer import Killer
 from proxy import straight
 from storm import KILLS_OF_TEST, SEEDS, WRITERS, Storm
 
-# An ingest takes longer here than in a directory.
+# An ingest takes longer here than in a directory, so there are fewer kills.
 WANTED = math.ceil(KILLS_OF_TEST / 5)
 
 
@@ -39,15 +39,15 @@ def test_writers_at_once(program, proxy, server, lakes, listings, tmp_path, writ
         storm = Storm(start, program.lake, documents, writers, f"{seed} {rounds}", within=1)
         kills += storm.run(merge)
         print(f"{kills} kills in {rounds} lakes")
-        # The lake has the rows of all successful ingests. The next ingest finishes the work of the last killed one.
+        # The lake has the rows of all successful ingests. The next ingest finishes the work of the last killed ingest.
         assert program.exported(program.lake) == truth
         program.ingest(*documents)
         program.holds(truth)
-        # Ensure that one ingest is killed between its files and its batch.
+        # Ensure that one ingest is killed after it put a file and before it puts its batch.
         proxy.rule = Killer(2)
         assert proxy.rule.kills(program, "ingest", listings[5], "--lake", program.lake)
         proxy.rule = straight
-        # Leftovers of killed writers are unreferenced, and can be removed.
+        # Leftovers of killed writers are unreferenced, so a vacuum can remove them.
         server.age(program.prefix, days=9)
         vacuum = ["lake", "vacuum", program.lake]
         assert program.run(*vacuum, "--dry-run")[0].split()

@@ -10,7 +10,7 @@ from program import Program
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
-# If a shell runs tests in the background, it makes the tests and their children ignore SIGINT.
+# A shell that runs the tests in the background makes them and their children ignore SIGINT. Undo this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

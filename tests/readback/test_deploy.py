@@ -55,7 +55,7 @@ def of_shell(text):
     """The alloclog commands in a line of shell."""
     lexer = shlex.shlex(text.split("  #")[0], posix=True, punctuation_chars=";|&")
     lexer.whitespace_split, lexer.commenters = True, ""
-    # Operators within quotes are part of a word.
+    # The lexer keeps an operator within quotes as part of a word.
     for is_operator, part in itertools.groupby(lexer, lambda word: not word.strip(";|&") and word != ""):
         words = [] if is_operator else list(part)
         while words and (re.match(r"\w+=", words[0]) or words[0] in ("nohup", "time")):
@@ -78,7 +78,7 @@ def of_cron():
 def of_documents():
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *DEPLOY.rglob("*")]:
         if path.is_file():
-            # Code in Markdown, and commands in leading comments.
+            # Indented code in Markdown, and indented commands in comments.
             for line in re.findall(r"^(?:    |#   )(.*\balloclog .*)", path.read_text(), re.M):
                 yield from ((path.name, arguments) for arguments in of_shell(line))
 
@@ -131,7 +131,7 @@ def test_the_units_and_cron_work_on_a_lake(program, cluster, tmp_path):
 def test_systemd_accepts_the_units(unit, program, tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not here")
-    # Verify all units together, because a timer needs its service. The replaced path need not be installed.
+    # Verify all units together, because a timer needs its service. Use the tested program instead of an installed one.
     for path in UNITS:
         (tmp_path / path.name).write_text(path.read_text().replace(PROGRAM, os.path.abspath(program.path)))
     ran = subprocess.run(["systemd-analyze", "verify", tmp_path / unit.name], capture_output=True, text=True)

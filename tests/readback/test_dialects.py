@@ -1,5 +1,5 @@
 """`alloclog schema --dialect`: the statements are run on DuckDB and ClickHouse, and parsed for the other engines. The
-suite in tests/engines runs the ClickHouse statements on more rows, and the views on Spark."""
+tests in tests/engines run the ClickHouse statements on more rows, and the views on Spark."""
 
 import duckdb
 import pyarrow.parquet as pq
@@ -23,7 +23,7 @@ def test_the_views_give_the_numbers_of_an_export_on_duckdb(program, cluster, tmp
     program.run("export", "-q", cluster, "-o", tmp_path / "views", "--table", "coverage,restarts,failures,start_latency")
     program.export(cluster, "-o", tmp_path / "stored", tables=STORED)
     text = statements(program, "duckdb", "LAKE")
-    # The delta extension needs a download. So use the tables of an export, which are the same.
+    # The delta extension needs a download. So use the tables of an export, which have the same rows.
     for table in STORED:
         delta = f"delta_scan('LAKE/{table}')"
         assert text.count(delta) == 1
@@ -45,13 +45,13 @@ def test_the_views_give_the_numbers_of_an_export_on_clickhouse(program, cluster,
     views = names_of_views(program)
     lake = tmp_path / "lake"
     program.run("ingest", cluster, "--lake", lake, "--cache", tmp_path / "cache")
-    # Export the lake instead of the documents, because a lake may lack the time at which an allocation was last shown.
+    # Export the lake instead of the documents, because a lake may not know when an allocation was last shown.
     program.run("export", "-q", lake, "-o", tmp_path / "views", "--table", ",".join(views))
     clickhouse = ClickHouse(statements(program, "clickhouse", lake), tmp_path)
     for view in views:
         ours = pq.read_table(tmp_path / "views" / f"{view}.parquet")
         assert not differences(ours, clickhouse.arrow(f"SELECT * FROM {view}")), view
-    # Session settings on nulls and names have no effect, and the statements can be run again.
+    # Session settings for nulls and names do not change the results, and the statements can be run again.
     other = "join_use_nulls = 0, prefer_column_name_to_alias = 0, cast_keep_nullable = 0, transform_null_in = 1"
     clickhouse.run(f"SET {other};\n" + statements(program, "clickhouse", lake))
     for view in views:
@@ -112,7 +112,7 @@ def test_bigquery_names_the_dataset_of_every_table(program):
 
 
 def test_no_unqualified_column_has_the_name_of_a_joined_table(program):
-    # BigQuery would read this name as the whole row of the table.
+    # BigQuery would read such a name as the whole row of the table.
     for statement in sqlglot.parse(statements(program, "bigquery"), read="bigquery"):
         for select in statement.find_all(sqlglot.exp.Select) if statement else ():
             tables = {source.alias_or_name for source in select.find_all(sqlglot.exp.Table)

@@ -95,7 +95,7 @@ def read_csv(path, schema):
 
 
 def by_duckdb(select):
-    """A function that reads a file with DuckDB. If the file has no types, it uses those of the schema."""
+    """A function that reads a file with DuckDB. The types come from the schema if the file has none."""
 
     def read(path, schema):
         connection = duckdb.connect()
@@ -232,7 +232,7 @@ def test_standard_output_gets_what_the_file_gets(program, cluster, exported, tab
 
 
 def test_no_text_in_a_csv_file_starts_a_formula(program, tmp_path):
-    """Numbers are unchanged, even negative ones. A text that only contains such a character is unchanged, too."""
+    """A text that begins like a formula gets an apostrophe. Other texts and all numbers are unchanged, even -1."""
     texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "a=1", 'say "=1"', "", "x,\n=y"]
     now = 1_700_000_000_000_000_000
     allocations = [

@@ -104,7 +104,7 @@ def test_a_narrow_terminal_leaves_columns_out_and_names_them(on_terminal, cluste
 
 def test_few_rows_are_shown_vertically_if_they_are_too_wide(on_terminal, cluster):
     lines = on_terminal("query", "attempts", cluster, "-q", "--all-columns", "--job", "oom", "--prefix", "0")
-    assert lines[0].startswith("region  ") and lines[1].startswith("left out"), "a title without rows, and a note"
+    assert lines[0].startswith("region  ") and lines[1].startswith("left out"), "expected a title and a note"
     whole = on_terminal("query", "SELECT * FROM attempts LIMIT 2", cluster, "-q")
     assert whole[1].startswith("namespace      "), whole
     assert [line.split(" ")[0] for line in whole[:4]] == ["region", "namespace", "job_id", "task_group"], whole

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not is_named(), reason="TRINO_HOME names no Trin
 
 @pytest.fixture(scope="module")
 def store():
-    """What the S3 server of tests/lake_s3 needs in the environment."""
+    """The environment variables with which a program reaches the S3 server of tests/lake_s3."""
     sys.path.append(str(Path(__file__).resolve().parents[1] / "lake_s3"))
     from server import Server
 
@@ -76,8 +76,7 @@ def test_trino_reads_the_tables_and_computes_the_statistics_of_an_export(program
 
 
 def texts(script):
-    """The statements of a script without lines of comments. `USE` is left out, because the session already has the
-    schema."""
+    """The statements of a script, without comments and without `USE`, because the session already has the schema."""
     lines = [line for line in script.splitlines() if not line.startswith("--")]
     whole = "\n".join(lines).split(";\n")
     return [text.strip().rstrip(";") for text in whole if text.strip() and not text.strip().startswith("USE ")]

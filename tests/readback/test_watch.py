@@ -1,4 +1,4 @@
-"""`alloclog report --watch` and `--stream` on a terminal: one screen that is drawn again at a limited rate, until Ctrl-C."""
+"""`alloclog report --watch` and `--stream` on a terminal: they redraw one screen at a limited rate, until Ctrl-C."""
 
 import fcntl
 import json
@@ -18,8 +18,8 @@ import pytest
 from program import Program
 
 ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
-# A complete frame: it starts at the top left, and its last line clears the rest of the screen. Once a second, the first
-# line is drawn without the rest; this does not match.
+# A complete frame: it starts at the top left, and its last line clears the rest of the screen. Once a second, the
+# program draws only the first line; this does not match.
 FRAME = re.compile(rb"\x1b\[H((?:(?!\x1b\[H).)*)\x1b\[K\x1b\[J", re.DOTALL)
 ROWS, COLUMNS = 20, 90
 INTERVAL = 0.7
@@ -76,7 +76,7 @@ def agent(listing):
 
 
 class Watched:
-    """`alloclog report` on a terminal of ROWS and COLUMNS, which follows a cluster."""
+    """`alloclog report` that follows a cluster, on a terminal with ROWS rows and COLUMNS columns."""
 
     def __init__(self, program, *arguments):
         self.ours, theirs = pty.openpty()
@@ -101,7 +101,7 @@ class Watched:
             self.drawn += [time.monotonic()] * (len(self.frames()) - len(self.drawn))
 
     def frames(self):
-        """The lines of each frame with a report, without those that only show a message."""
+        """The lines of each frame with a new report. Frames with only a message or the same report are left out."""
         texts = [re.sub(rb"\x1b\[[0-9;]*[mK]", b"", text).decode() for text in FRAME.findall(self.text)]
         frames = [re.split(r"\r+\n", text) for text in texts]
         return [frame for n, frame in enumerate(frames) if len(frame) > 1 and (n == 0 or frame[1:] != frames[n - 1][1:])]
@@ -132,7 +132,7 @@ def test_a_report_owns_the_screen_until_interrupted(program, agent, way):
     # The screen does not scroll: a line feed follows every line except the last.
     assert b"\n" not in FRAME.sub(b"", screen)
     after = re.sub(rb"\x1b\[[0-9;]*[a-zA-Z]", b"", after).decode()
-    assert "documents" in before.decode() + after and after.count("\r\nCrash loops\r\n") == 1, "the whole report"
+    assert "documents" in before.decode() + after and after.count("\r\nCrash loops\r\n") == 1, "expected a whole report"
     tasks = [int(re.search(r"(\d+) tasks?\b", "".join(frame)).group(1)) for frame in watched.frames()]
     assert tasks == sorted(tasks) and tasks[0] < tasks[-1], tasks
     assert not any(program.scratch.iterdir())
@@ -172,7 +172,7 @@ def test_a_file_is_kept_fresh(program, agent, tmp_path):
     while len(seen) < 3 and time.monotonic() < until:
         time.sleep(0.05)
         if file.exists():
-            allocations = json.loads(file.read_text())["input"]["allocations"]  # the file is never incomplete
+            allocations = json.loads(file.read_text())["input"]["allocations"]  # the file is complete at any time
             seen += [allocations] if allocations not in seen else []
     run.send_signal(signal.SIGINT)
     assert run.wait(60) == 0

@@ -36,7 +36,7 @@ def content(directory):
 
 
 def take(out, files):
-    """Asserts that an export has these files, and removes it."""
+    """Asserts that an export consists of these files, and removes the export."""
     assert content(out) == files
     for path in out.iterdir():
         path.unlink()
@@ -45,7 +45,7 @@ def take(out, files):
 
 @pytest.fixture(scope="session")
 def whole(program, large, tmp_path_factory):
-    """The files of an uninterrupted export, and its duration."""
+    """The files of an uninterrupted export, and how many seconds the export took."""
     out = tmp_path_factory.mktemp("whole") / "out"
     began = time.monotonic()
     program.export(large, "-o", out)

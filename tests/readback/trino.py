@@ -1,7 +1,7 @@
-"""Runs Trino: a single-node server in a temporary directory, on lakes of an S3 server. In a file system, Trino cannot replace a
-table of Delta Lake, as the statements of `--refresh` do.
+"""Runs Trino: a single-node server in a temporary directory. The lakes are on an S3 server, because the statements of
+`--refresh` replace Delta tables, which Trino cannot do in a file system.
 
-TRINO_HOME names an unpacked server, and JAVA_HOME (or java in PATH) a JDK that it runs on, 24 or later for Trino 476:
+TRINO_HOME names an unpacked server. JAVA_HOME, or java in PATH, names a JDK. Trino 476 needs 24 or later:
 
     mvn org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dartifact=io.trino:trino-server:476:tar.gz -DoutputDirectory=.
     tar -xzf trino-server-476.tar.gz
@@ -33,7 +33,7 @@ class Trino:
             "coordinator=true\nnode-scheduler.include-coordinator=true\ncatalog.management=static\n"
             f"http-server.http.port={self.port}\ndiscovery.uri=http://127.0.0.1:{self.port}\nplugin.dir={directory}/plugin\n"
             "query.max-memory-per-node=1GB\n")
-        # Do not load the other 50 plugins, which take two thirds of the start-up time.
+        # Load only the plugin for Delta Lake. The other 50 plugins take two thirds of the start-up time.
         (directory / "plugin").mkdir()
         (directory / "plugin" / "delta-lake").symlink_to(f"{home}/plugin/delta-lake")
         (etc / "log.properties").write_text("io.trino=WARN\n")

@@ -5,8 +5,8 @@
 
 RECORDING is a directory as described in its own README (snaps.tar.zst, stream.ndjson.zst, ...). Documents are cut, but
 not edited: whole elements of an array, of a line-by-line listing or of a stream are left out, and the other elements
-keep their bytes. `tests/recordings.rs` checks this if the recording is available. Needs the `zstd` program. The same
-recording gives the same bytes.
+keep their bytes. `tests/recordings.rs` checks this if the recording is available. The script needs the program `zstd`.
+The same recording gives the same bytes.
 """
 
 import gzip
@@ -18,15 +18,15 @@ import sys
 import tarfile
 from pathlib import Path
 
-# The cluster of the samples: the allocations that every cut keeps. samples/README.md says what each shows.
+# The allocations that the listings of the samples keep. samples/README.md says what each shows.
 ALLOCATIONS = """
     77a4f90a 1bc5f42c 7396ffa1 931cc65a bed72174 4260067f 1fb9fa98 60416395 6c08ba61 c266b936 b5d4a202 b404f8cc 60b2cd0c
     46388a90 2d0f02b9 a781966b 30a58334 2be43cab f3f5e367 eb6010bf 9e8d4b32 e9be89da 37cfea75 a0e8d2d0 1e7390ed d68cbb58
     80540674
 """.split()
-# Their list snapshots, by UTC time.
+# The UTC times of the list snapshots with these allocations.
 MOMENTS = ["182801", "182831", "183131", "183352", "183642", "184012"]
-# Allocations in the stream sample: complete histories, from the first event to the last.
+# Allocations in the stream sample, which has their complete histories, from the first event to the last.
 STREAMED = "1fb9fa98 2d0f02b9 a781966b b404f8cc f3f5e367 4260067f".split()
 # Allocations in the agents' logs.
 LOGGED = "4260067f 7396ffa1 a781966b".split()
@@ -64,7 +64,7 @@ def write(name, content):
 
 
 def elements(text, at):
-    """The elements of the JSON array that begins at `at`: (value, start, end) each, and where the array ends."""
+    """The elements of the JSON array that begins at `at`, as (value, start, end), and where the array ends."""
     decoder, found, space = json.JSONDecoder(), [], re.compile(r"\s*")
     at = space.match(text, at + 1).end()
     while text[at] != "]":
@@ -77,7 +77,7 @@ def elements(text, at):
 
 
 def cut_array(text, keep, at=0):
-    """The text with only the kept elements of the array at `at`, separated by the text between its first two elements."""
+    """The text with only the kept elements of the array at `at`, separated as its first two elements are."""
     found, close = elements(text, at)
     kept = [text[start:end] for value, start, end in found if keep(value)]
     if not found:
@@ -129,7 +129,7 @@ for name in "Deployments Evals JobSummaries JobVersions Jobs RootKeys".split():
     text = cut_array(text, lambda _: False, text.index("[", text.index(f'\n  "{name}": ')))
 write("snapshot-state.json.zst", zstd(text.encode()))
 
-# The debug bundle, as written and in the layout of older versions: nomad/NNNN, each listing one array.
+# The debug bundle, as Nomad wrote it, and in the layout of older versions: captures in nomad/NNNN, listings as arrays.
 bundle = (recording / "debug.tar.gz").read_bytes()
 new, old = io.BytesIO(), io.BytesIO()
 with tarfile.open(fileobj=io.BytesIO(bundle)) as archive, tarfile.open(
@@ -170,7 +170,7 @@ with tarfile.open(fileobj=io.BytesIO(bundle)) as archive, tarfile.open(
 write("debug/nomad-debug-2026-11-23-183148Z.tar.gz", gzip.compress(new.getvalue(), 9, mtime=0))
 write("debug/old-layout.tar.gz", gzip.compress(old.getvalue(), 9, mtime=0))
 
-# The lines of task events in the agents' logs, of clients that log as text and as JSON.
+# The lines of task events in the logs of the agents. Some clients log as text, and some as JSON.
 for name, content in contents(unzstd("logs.tar.zst")).items():
     lines = [line for line in content.splitlines(keepends=True) if b"Task event" in line and any(f"{id}-".encode() in line for id in LOGGED)]
     if lines:

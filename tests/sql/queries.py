@@ -24,7 +24,7 @@ def corpus():
 
 
 def ask(program, sql, *sources):
-    """(rows, "") or (None, standard error); rows are lists of values in the order of the columns."""
+    """(rows, standard error); rows is None if the program refuses the query. A row is a list of its values in order."""
     # The rows are JSON objects. Their keys are unique, because the program renames duplicate columns.
     ran = subprocess.run(
         [program, "query", sql, *map(str, sources), "--format", "json", "-q"], capture_output=True, text=True
@@ -44,7 +44,7 @@ def advised(stderr):
 
 
 def ask_duckdb(db, sql):
-    """Like `ask`, but runs DuckDB. In DuckDB, NOW is the wall clock. In the program, it is the newest observation."""
+    """The rows that DuckDB answers. NOW becomes the newest observation, as in the program."""
     newest = db.sql("SELECT MAX(observed_at) FROM snapshots").fetchall()[0][0].isoformat()
     sql = re.sub(r"\b(NOW\(\)|CURRENT_TIMESTAMP)", f"TIMESTAMPTZ '{newest}'", sql)
     sql = sql.replace("CURRENT_DATE", f"DATE '{newest[:10]}'")
@@ -79,7 +79,7 @@ def same(one, other):
 
 
 def key(row):
-    """A sort key for rows of both programs: nulls come first, and numbers are rounded to six digits."""
+    """A sort key for the rows of both programs. Nulls come first, and numbers are rounded to six digits."""
     number = lambda value: float(f"{value:.6g}") if isinstance(value, float) else value
     return [(value is not None, str(type(value)) if not isinstance(value, (int, float)) else "n", str(number(value)))
             for value in row]

@@ -6,7 +6,7 @@ SELECT COUNT(*) AS n FROM task_events WHERE event_at > CURRENT_TIMESTAMP - INTER
 SELECT alloc_id, EXTRACT(EPOCH FROM (NOW() - created_at)) AS age FROM allocations ORDER BY alloc_id;
 -- Failures of the last day
 SELECT class, COUNT(*) AS n FROM failures WHERE failed_at >= NOW() - INTERVAL '1 day' GROUP BY class ORDER BY class;
--- Failures of the last 24 hours, with an unquoted number in the interval
+-- Failures of the last 24 hours, where the interval has an unquoted number
 SELECT COUNT(*) AS n FROM failures WHERE failed_at >= NOW() - INTERVAL 24 HOUR;
 -- Allocations that have been pending for more than a minute
 SELECT job_id, alloc_id FROM allocations WHERE client_status = 'pending' AND created_at < NOW() - INTERVAL '1 minute' ORDER BY job_id, alloc_id;

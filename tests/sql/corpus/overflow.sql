@@ -24,7 +24,7 @@ SELECT event_at_ns, SUM(event_at_ns) OVER (ORDER BY event_at_ns, alloc_id, ordin
 SELECT COUNT(*) AS n FROM (SELECT SUM(event_at_ns) OVER (PARTITION BY job_id) AS total FROM task_events WHERE job_id = 'api') AS t WHERE total > 0;
 -- Differences of times, which fit a BIGINT
 SELECT alloc_id, modified_at_ns - created_at_ns AS ns FROM allocations ORDER BY alloc_id;
--- Sums of such differences, which also fit
+-- Sums of differences of times, which also fit
 SELECT job_id, SUM(modified_at_ns - created_at_ns) / 1e9 AS seconds FROM allocations GROUP BY job_id ORDER BY job_id;
 -- An overflow in a branch that no row takes
 SELECT COUNT(*) AS n FROM (SELECT CASE WHEN attempt > 1000000 THEN event_at_ns * 1000 ELSE attempt END AS x FROM task_events) AS t WHERE x > 0;

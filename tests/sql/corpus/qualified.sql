@@ -2,7 +2,7 @@
 SELECT a.node_class, COUNT(*) AS n FROM task_events e JOIN allocations a ON e.alloc_id = a.alloc_id WHERE e.event_type = 'Restarting' GROUP BY a.node_class ORDER BY a.node_class;
 -- Events by node name
 SELECT a.node_name, e.event_type, COUNT(*) AS n FROM task_events AS e JOIN allocations AS a ON e.region = a.region AND e.alloc_id = a.alloc_id GROUP BY a.node_name, e.event_type ORDER BY a.node_name, e.event_type;
--- Memory of the jobs that ran out of it
+-- Memory of the jobs that ran out of memory
 SELECT a.job_id, MAX(a.memory_mb) AS memory_mb, COUNT(*) AS failures FROM failures f JOIN allocations a ON a.alloc_id = f.alloc_id WHERE f.class = 'oom' GROUP BY a.job_id ORDER BY a.job_id;
 -- Failures by job version
 SELECT a.job_id, a.job_version, COUNT(*) AS failures FROM failures f JOIN allocations a USING (alloc_id) GROUP BY a.job_id, a.job_version ORDER BY failures DESC, a.job_id, a.job_version;

@@ -8,7 +8,7 @@ SELECT DISTINCT regexp_replace(message, '[0-9]+', 'N') AS pattern FROM task_even
 SELECT DISTINCT regexp_replace(event_type, '^(\w+) (\w+)$', '\2 \1') AS swapped FROM task_events ORDER BY swapped;
 -- The exit code extracted from a message
 SELECT regexp_extract(message, 'Exit Code: ([0-9]+)', 1) AS code, COUNT(*) AS n FROM task_events WHERE event_type = 'Terminated' GROUP BY 1 ORDER BY 1;
--- Messages that match an expression
+-- Messages that match a regular expression
 SELECT event_type, COUNT(*) AS n FROM task_events WHERE regexp_matches(message, 'Exit Code: [1-9]') GROUP BY event_type ORDER BY event_type;
 -- IDs shortened
 SELECT DISTINCT regexp_replace(alloc_id, '-.*', '') AS short FROM allocations ORDER BY short;
