@@ -97,7 +97,8 @@ WITH history_rows AS (
          reschedule_attempts, rescheduled_from_alloc_id, rescheduled_from_node_id, rescheduled_at, rescheduled_at_ns,
          created_at, created_at_ns, modified_at, modified_at_ns, create_index, modify_index, cpu_shares, memory_mb,
          memory_max_mb, disk_mb, modified_at AS last_modified_at, modified_at_ns AS last_modified_at_ns,
-         CASE WHEN shape = 'stream' THEN 1 ELSE 0 END AS is_streamed
+         CASE WHEN shape = 'stream' THEN 1 ELSE 0 END AS is_streamed,
+         CASE WHEN shape = 'stream' THEN 1 ELSE 0 END AS is_only_streamed
   FROM history_rows
   WHERE versions = 1
 ), rows_with_newest_version AS (
@@ -171,7 +172,8 @@ WITH history_rows AS (
          MAX(disk_mb) AS disk_mb,
          MAX(modified_at) AS last_modified_at,
          MAX(modified_at_ns) AS last_modified_at_ns,
-         MIN(CASE WHEN is_newest AND shape <> 'stream' THEN 0 ELSE 1 END) AS is_streamed
+         MIN(CASE WHEN is_newest AND shape <> 'stream' THEN 0 ELSE 1 END) AS is_streamed,
+         MIN(CASE WHEN shape <> 'stream' THEN 0 ELSE 1 END) AS is_only_streamed
   FROM rows_marked_newest
   GROUP BY region, alloc_id
 ), latest_allocations AS (
@@ -198,7 +200,8 @@ WITH history_rows AS (
   FROM last_listing
   GROUP BY region, namespace
 ), allocations_with_sightings AS (
-  SELECT m.region, m.namespace, m.alloc_id, m.is_streamed, m.last_modified_at, m.last_modified_at_ns,
+  SELECT m.region, m.namespace, m.alloc_id, m.is_streamed, m.is_only_streamed, m.last_modified_at,
+         m.last_modified_at_ns,
          CASE WHEN m.client_status IN ('complete', 'failed', 'lost') THEN 0 ELSE 1 END AS is_live,
          CASE WHEN m.client_status = 'pending' THEN 1 ELSE 0 END AS is_pending,
          COALESCE(m.modified_at_ns, 0) AS written_ns,
@@ -214,8 +217,8 @@ WITH history_rows AS (
   WHERE is_full_listing AND nomad_index IS NOT NULL
   GROUP BY region, observed_at_ns
 ), absences_by_hour AS (
-  SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns, COALESCE(a.missing_index, 0) AS listing_index,
-         COALESCE(n.shown_index, 0) AS shown_index,
+  SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
+         COALESCE(a.missing_index, 0) AS listing_index, COALESCE(n.shown_index, 0) AS shown_index,
          COALESCE(a.missing_at_ns, a.shown_at_ns) - COALESCE(a.missing_at_ns, a.shown_at_ns) % 3600000000000 AS hour_ns
   FROM absences AS a
   LEFT JOIN numbered_listings AS n ON n.region = a.region AND n.observed_at_ns = a.shown_at_ns
@@ -257,13 +260,14 @@ WITH history_rows AS (
          -- than the newest version, a later listing may lack the allocation, too.
          CASE WHEN l.recorded_at_ns > a.rejected_ns AND COALESCE(l.recorded_index, m.written_index) >= m.written_index
               THEN COALESCE(a.rejected_ns, 0) ELSE 0 END AS rejected_ns,
-         -- Whether the allocation was created after the listings that recorded no absence of it: 0 no; 1 perhaps;
-         -- 2 yes. Only the indexes show it: a stream dates a sighting by the server's clock, which may be behind the
-         -- observer's clock.
-         CASE WHEN l.recorded_index >= m.created_index OR l.recorded_index IS NULL OR m.created_index = 0
+         -- Whether the listings that recorded no absence of the allocation do not show it: 0 no; 1 perhaps; 2 yes. They
+         -- do not if only streams show it, or if it was created later. Only the indexes tell the latter: a stream dates
+         -- a sighting by the server's clock, which may be behind the observer's clock.
+         CASE WHEN m.is_only_streamed = 1 THEN 2
+              WHEN l.recorded_index >= m.created_index OR l.recorded_index IS NULL OR m.created_index = 0
                 OR m.index_order = 'lost' THEN 0
               WHEN m.index_order = 'kept' THEN 2
-              ELSE 1 END AS created_later,
+              ELSE 1 END AS is_unlisted,
          l.recorded_at, l.recorded_at_ns, COALESCE(l.unrecorded_at_ns, 0) AS unrecorded_ns,
          CASE WHEN COALESCE(l.partial_at_ns, 0) > COALESCE(l.unrecorded_at_ns, 0) THEN l.partial_at_ns
               ELSE COALESCE(l.unrecorded_at_ns, 0) END AS unsure_ns,
@@ -291,8 +295,8 @@ WITH history_rows AS (
               WHEN missing_open_ns > uncut_ns OR doubtful_ns > uncut_ns OR rejected_ns > uncut_ns THEN 1
               ELSE 0 END AS lacked_now,
          CASE WHEN uncut_ns > COALESCE(shown_at_ns, 0) THEN uncut_ns ELSE COALESCE(shown_at_ns, 0) END AS sure_ns,
-         CASE WHEN created_later = 0 THEN recorded_at END AS listed_at,
-         CASE WHEN created_later = 0 THEN recorded_at_ns END AS listed_at_ns
+         CASE WHEN is_unlisted = 0 THEN recorded_at END AS listed_at,
+         CASE WHEN is_unlisted = 0 THEN recorded_at_ns END AS listed_at_ns
   FROM allocations_with_listings
 ), verdicts AS (
   SELECT *,
@@ -310,7 +314,7 @@ WITH history_rows AS (
               WHEN lacked_now > 0 THEN 0
               WHEN exact_ns > 0 AND exact_ns >= uncut_ns THEN 1
               WHEN unsure_ns > sure_ns AND unsure_ns > COALESCE(listed_at_ns, 0) THEN 0
-              WHEN created_later = 1 AND recorded_at_ns > sure_ns THEN 0
+              WHEN is_unlisted = 1 AND recorded_at_ns > sure_ns THEN 0
               ELSE 1 END AS is_exact
   FROM allocations_with_absences
 ), known_times AS (

@@ -2,13 +2,15 @@
 --
 -- One row is one line of a log about a task event. Lines that repeat another line are left out.
 -- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay, and the
--- event comes before the line. Where a source lacks the code, signal or delay, only the type must be the same. Each
--- line is paired with the earliest such event that no earlier line was paired with. So each line and each event is in
--- at most one pair. A client writes a line within a second of its event. So no pair spans a pause of more than two
--- seconds without lines and events of the same kind.
+-- event comes before the line. Where a source lacks the code, signal or delay, only the type must be the same. First, a
+-- line is paired with such an event directly before it, within 100 ms: a client usually writes a line that soon. Then
+-- each line that is left is paired with the earliest such event that is left. So each line and each event is in one
+-- pair at most. A client writes a line within a second of its event. So no pair of the second kind spans a pause of
+-- more than two seconds without such lines and events.
 -- An event has several lines if several loggers of an agent wrote it, such as the log file of the agent and the monitor
--- of a debug bundle. The times of these lines differ a little. So of the lines between two such pauses, only those of
--- the most frequent form count. Equal lines of one form that are less than 5 ms apart count once.
+-- of a debug bundle. The times of these lines differ a little. So of the lines and events of one kind without a pause
+-- of more than two seconds between them, only the lines of the most frequent form count. Equal lines of one form that
+-- are less than 5 ms apart count once.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -117,11 +119,45 @@ WITH lines_with_class AS (
       AND b.exit_order = i.exit_order AND b.signal_order = i.signal_order AND b.delay_order = i.delay_order
       AND b.cluster_no = i.cluster_no
   WHERE i.is_line = 0 OR i.form = b.best_form
+), items_with_neighbours AS (
+  SELECT *,
+         LAG(is_line) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order
+                            ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order) AS line_before,
+         LAG(item_ns) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order
+                            ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order) AS item_before_ns,
+         LEAD(is_line) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order
+                             ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order) AS line_after,
+         LEAD(item_ns) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order
+                             ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order) AS item_after_ns
+  FROM items_of_best_form
+), items_with_prompt AS (
+  -- A line directly after an event, within 100 ms, is of that event. The limit has 2 ms more for the place of a line.
+  SELECT *,
+         CASE WHEN is_line = 1 AND line_before = 0 AND item_ns - item_before_ns <= 102000000 THEN 1
+              WHEN is_line = 0 AND line_after = 1 AND item_after_ns - item_ns <= 102000000 THEN 1
+              ELSE 0 END AS is_prompt
+  FROM items_with_neighbours
+), items_left AS (
+  SELECT *, LAG(item_ns) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order
+                               ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order)
+           AS left_before_ns
+  FROM items_with_prompt
+  WHERE is_prompt = 0
+), items_left_with_start AS (
+  SELECT alloc_id, task, type_name, exit_order, signal_order, delay_order, is_line, form, ordinal, hash_order,
+         item_ns, logged_at_ns, node_order, step,
+         CASE WHEN left_before_ns IS NULL OR item_ns - left_before_ns > 2000000000 THEN 1 ELSE 0 END AS is_start
+  FROM items_left
+), items_left_with_cluster AS (
+  SELECT *, SUM(is_start) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order
+                                ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order
+                                ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS cluster_no
+  FROM items_left_with_start
 ), items_with_balance AS (
   SELECT *, SUM(step) OVER (PARTITION BY alloc_id, task, type_name, exit_order, signal_order, delay_order, cluster_no
                             ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order
                             ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS balance
-  FROM items_of_best_form
+  FROM items_left_with_cluster
 ), items_with_surplus AS (
   -- The balance is the number of lines minus the number of events so far. Its maximum so far, if above 0, is the number
   -- of lines so far that have no event.
@@ -164,6 +200,11 @@ WITH lines_with_class AS (
   LEFT JOIN numbered_events AS e ON e.alloc_id = l.alloc_id AND e.task = l.task AND e.type_name = l.type_name
       AND e.exit_order = l.exit_order AND e.signal_order = l.signal_order AND e.delay_order = l.delay_order
       AND e.cluster_no = l.cluster_no AND e.event_no = l.taken_no
+  UNION ALL
+  SELECT alloc_id, task, type_name, form, ordinal, hash_order, logged_at_ns, node_order,
+         item_before_ns AS event_at_ns
+  FROM items_with_prompt
+  WHERE is_prompt = 1 AND is_line = 1
 )
 SELECT l.region, l.alloc_id, l.task, l.node_id, l.form, l.logged_at, l.logged_at_ns, l.precision_ns, l.event_type,
        l.ordinal, l.fails_task, l.exit_code, l.signal, l.oom_killed, l.restart_reason, l.start_delay_ns,

@@ -92,12 +92,9 @@ impl HourUpdate<'_> {
     fn missing_after(&self, last: Option<i64>, version: Option<StreamedVersion>) -> Option<(i64, Option<i64>)> {
         let is_later = |(at, _): &(i64, Option<i64>)| last.is_none_or(|last| *at > last);
         let later = || self.after.full.iter().copied().filter(is_later);
-        // Without an index, only the clocks of the server and the observer can be compared. So take any later listing;
-        // the views decide whether it counts.
-        let by_clocks = |(_, index): &(i64, Option<i64>)| {
-            last.is_some() && (index.is_none() || version.is_some_and(|version| version.index.is_none()))
-        };
-        later().find(|listing| is_after(*listing, version)).or_else(|| later().find(by_clocks))
+        // No listing is later by its index, or by the clocks if an index is missing. But the index may have fallen, and
+        // the clocks may differ. So take any later listing; the views decide whether it counts.
+        later().find(|listing| is_after(*listing, version)).or_else(|| last.and_then(|_| later().next()))
     }
 
     /// Returns true if a document is a full listing of this hour that lacks the allocation. `now` is the last time at

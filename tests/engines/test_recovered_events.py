@@ -86,6 +86,23 @@ def test_a_line_follows_its_event(ask):
     assert found(ask, history) == [("Signaling", ns(1.5))]
 
 
+def test_events_without_lines_take_no_line_of_a_later_event(ask):
+    """A log that begins in the middle of a fast loop: the first events of the window have no line."""
+    history = listed()
+    history.state([event("Signaling", n * 0.6) for n in range(10)], restarts=0)
+    logged(history, *[line("Signaling", n * 0.6 + 0.0005) for n in range(5, 15)])
+    assert found(ask, history) == [("Signaling", ns(n * 0.6)) for n in range(10, 15)]
+
+
+def test_lines_before_the_beginning_show_an_earlier_life(ask, ask_one):
+    history = listed()
+    history.state([event("Received", 100), event("Started", 101)], restarts=0)
+    logged(history, line("Received", 1), line("Started", 2), line("Received", 100.0005), line("Started", 101.0005))
+    assert found(ask, history) == [("Received", ns(1)), ("Started", ns(2))]
+    row = ask_one(history, "coverage")
+    assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (False, 1, None, False)
+
+
 def test_exit_codes_and_delays_distinguish_events(ask):
     history = listed()
     shown = [event("Terminated", 1, exit_code=1, signal=0), event("Restarting", 1.1, start_delay_ns=5)]

@@ -143,6 +143,28 @@ fn evicted_events_make_statistics_unknown_but_never_wrong() {
     );
 }
 
+/// In each case, the client's clock was set back: between two runs with all events in view, between two runs with lost
+/// events, and within a run. In the last case, a stopped batch allocation completed, but the order of its events is not
+/// known.
+#[test]
+fn a_clock_that_was_set_back_misleads_no_statistic() -> anyhow::Result<()> {
+    let case = |seed, nodes, jobs, moments: &[i64], chance| Case {
+        seed,
+        nodes,
+        jobs,
+        rare: 12,
+        minutes: 40,
+        moments: moments.to_vec(),
+        chance,
+    };
+    let cases = [
+        case(5416452094009593621, 3, 4, &[], 60404138318),
+        case(11979555398014945399, 4, 7, &[341, 345], 8309819730985171052),
+        case(5416452094009593996, 3, 6, &[], 8107306206895151671),
+    ];
+    cases.iter().try_for_each(|case| with(case, |truth, answers| Judge::new(truth, answers)?.all()))
+}
+
 #[test]
 fn periods_restrict_the_truth_and_adjacent_ones_add_up() {
     for_all(5, cases(6), |case| {
