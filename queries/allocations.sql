@@ -228,9 +228,10 @@ WITH history_rows AS (
   -- is not `lost`, the indexes are compared. Otherwise, the time of a version that only a stream shows (by the server's
   -- clock) is compared with the time of the listing (by the observer's clock).
   SELECT a.region, a.alloc_id, a.shown_at, a.shown_at_ns, a.missing_at_ns,
-         -- An ingest assumes that each full listing of the hour shows the allocation. A listing with a smaller index
-         -- than that of the creation did not show it.
-         CASE WHEN a.shown_index > 0 AND a.shown_index < l.created_index AND l.index_order <> 'lost' THEN 0
+         -- An ingest assumes that each full listing of the hour shows the allocation. A listing did not show it if only
+         -- streams do, or if the index of the listing is smaller than that of the creation.
+         CASE WHEN l.is_only_streamed = 1 THEN 0
+              WHEN a.shown_index > 0 AND a.shown_index < l.created_index AND l.index_order <> 'lost' THEN 0
               WHEN a.shown_at_ns IS NULL THEN 0
               ELSE 1 END AS is_shown,
          CASE WHEN a.missing_at_ns IS NULL THEN 0
@@ -252,7 +253,8 @@ WITH history_rows AS (
   FROM judged_absences
   GROUP BY region, alloc_id
 ), allocations_with_listings AS (
-  SELECT m.region, m.alloc_id, m.last_modified_at, m.last_modified_at_ns, m.is_live, m.is_pending, m.sighted_at,
+  SELECT m.region, m.alloc_id, m.last_modified_at, m.last_modified_at_ns, m.is_live, m.is_pending, m.is_only_streamed,
+         m.sighted_at,
          m.sighted_at_ns, m.uncut_ns, a.shown_at, a.shown_at_ns, COALESCE(a.missing_ns, 0) AS missing_ns,
          COALESCE(a.missing_open_ns, 0) AS missing_open_ns, COALESCE(a.doubtful_ns, 0) AS doubtful_ns,
          COALESCE(a.exact_ns, 0) AS exact_ns,
@@ -272,6 +274,12 @@ WITH history_rows AS (
          CASE WHEN COALESCE(l.partial_at_ns, 0) > COALESCE(l.unrecorded_at_ns, 0) THEN l.partial_at_ns
               ELSE COALESCE(l.unrecorded_at_ns, 0) END AS unsure_ns,
          CASE WHEN h.last_hour_ns IS NULL THEN 0 ELSE 1 END AS is_listed,
+         -- Whether a listing of the same hour lacks an allocation that only streams show: 0 no; 1 perhaps; 2 yes.
+         CASE WHEN m.is_only_streamed = 0 OR l.recorded_at_ns IS NULL THEN 0
+              WHEN l.recorded_index > 0 AND m.written_index > 0 AND m.index_order <> 'lost' THEN
+                CASE WHEN l.recorded_index >= m.written_index THEN 2 WHEN m.index_order = 'kept' THEN 0 ELSE 1 END
+              WHEN l.recorded_at_ns > m.written_ns THEN 2
+              ELSE 0 END AS lacked_always,
          -- Whether a listing of a later hour lacks the allocation: 0 no; 1 perhaps; 2 yes.
          CASE WHEN h.last_hour_ns IS NULL OR h.last_hour_ns <= m.sighted_hour_ns THEN 0
               WHEN h.largest_index > 0 AND m.written_index > 0 AND m.index_order <> 'lost' THEN
@@ -302,13 +310,15 @@ WITH history_rows AS (
   SELECT *,
          CASE WHEN is_live = 0 THEN 0
               WHEN sighted_at_ns IS NULL THEN is_listed
-              WHEN lacked_now >= 2 OR lacked_later = 2 THEN 2
-              WHEN lacked_now = 1 OR lacked_later = 1 THEN 1
+              WHEN lacked_now >= 2 OR lacked_later = 2 OR lacked_always = 2 THEN 2
+              WHEN lacked_now = 1 OR lacked_later = 1 OR lacked_always = 1 THEN 1
               WHEN unrecorded_ns > sure_ns AND unrecorded_ns > COALESCE(listed_at_ns, 0) THEN 1
               ELSE 0 END AS verdict,
          CASE WHEN is_live = 0 AND last_modified_at_ns IS NOT NULL THEN 1
               WHEN is_live = 0 THEN 0
               WHEN sighted_at_ns IS NULL THEN 1 - is_listed
+              -- A stream dates a sighting by the version that it shows.
+              WHEN is_only_streamed = 1 AND last_modified_at_ns IS NOT NULL THEN 1
               -- Sightings of a pending allocation are never cut to the hour.
               WHEN lacked_now = 3 OR is_pending = 1 THEN 1
               WHEN lacked_now > 0 THEN 0

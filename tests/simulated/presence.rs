@@ -386,6 +386,10 @@ fn a_listing_from_before_the_creation_shows_nothing() -> anyhow::Result<()> {
     let restored = Case::new(2_004_508);
     let rows = ingested_case(&restored, directory.path(), &mut Random::new(2 + 4508), 50, false)?;
     compare(&[restored], &views(vec![rows])?, |_| true)?;
+    // Here the listing comes after the only version that a stream shows, so the allocation vanished.
+    let streamed = Case::new(3_004_603);
+    let rows = ingested_case(&streamed, directory.path(), &mut Random::new(3 + 4603), 50, false)?;
+    compare(&[streamed], &views(vec![rows])?, |_| true)?;
     Ok(())
 }
 
