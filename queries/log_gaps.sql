@@ -28,9 +28,11 @@
 --                          missing there
 --   is_closed      bool    whether lines of logs close the gap, see above; false after the last window
 --   new_life       bool    whether the client lost its state in the gap: the window after it shows that (see
---                          shown_windows), or lines come before the window in which the history seems to begin
---   is_torn        bool    whether lines are missing in the gap although the logs of the node neither begin nor end
---                          within the gap
+--                          shown_windows), or lines come before the window in which the history seems to begin,
+--                          and that window has fewer than ten events
+--   is_torn        bool    whether lines may be missing in the gap although the logs of the node neither begin nor end
+--                          within the gap; true if the client lost its state in the gap, because no counter shows
+--                          whether lines are missing then
 
 WITH lines_by_gap AS (
   SELECT region, alloc_id, task, window_no, COUNT(*) AS lines,
@@ -48,8 +50,8 @@ WITH lines_by_gap AS (
 ), windows_of_tasks AS (
   SELECT w.region, w.alloc_id, w.task, w.window_no, w.first_attempt, COALESCE(w.first_ns, 0) AS first_ns,
          COALESCE(w.last_ns, 0) AS last_ns, COALESCE(w.restarts, -1) AS counter,
-         CASE WHEN w.new_life OR (w.window_no = 1 AND w.begins AND l.lines IS NOT NULL) THEN 1 ELSE 0
-           END AS is_new_life,
+         CASE WHEN w.new_life OR (w.window_no = 1 AND w.begins AND w.window_events < 10 AND l.lines IS NOT NULL) THEN 1
+              ELSE 0 END AS is_new_life,
          CASE WHEN w.after_gap OR (w.window_no = 1 AND (NOT w.begins OR l.lines IS NOT NULL)) THEN 1 ELSE 0
            END AS is_gap
   FROM shown_windows AS w

@@ -3,7 +3,7 @@
 -- One row is one line of a log about a task event. Lines that repeat another line are left out.
 -- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay, and the
 -- event comes before the line. Where a source lacks the code, signal or delay, only the type must be the same. First, a
--- line is paired with such an event directly before it, within 100 ms: a client usually writes a line that soon. Then
+-- line is paired with such an event directly before it, within 5 ms: a client usually writes a line that soon. Then
 -- each line that is left is paired with the earliest such event that is left. So each line and each event is in one
 -- pair at most. A client writes a line within a second of its event. So no pair of the second kind spans a pause of
 -- more than two seconds without such lines and events.
@@ -111,7 +111,7 @@ WITH lines_with_class AS (
   FROM forms_with_rank
   WHERE form_rank = 1
 ), items_of_best_form AS (
-  SELECT i.alloc_id, i.task, i.type_name, i.exit_order, i.signal_order, i.delay_order, i.cluster_no, i.is_line, i.form,
+  SELECT i.alloc_id, i.task, i.type_name, i.exit_order, i.signal_order, i.delay_order, i.is_line, i.form,
          i.ordinal, i.hash_order, i.item_ns, i.logged_at_ns, i.node_order,
          CASE WHEN i.is_line = 1 THEN 1 ELSE -1 END AS step
   FROM items_with_cluster AS i
@@ -131,10 +131,11 @@ WITH lines_with_class AS (
                              ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order) AS item_after_ns
   FROM items_of_best_form
 ), items_with_prompt AS (
-  -- A line directly after an event, within 100 ms, is of that event. The limit has 2 ms more for the place of a line.
+  -- A line directly after an event, within 5 ms, is of that event. The limit has 2 ms more for the place of a line.
+  -- With a longer limit, a late line in a fast loop would be taken for the line of the next event.
   SELECT *,
-         CASE WHEN is_line = 1 AND line_before = 0 AND item_ns - item_before_ns <= 102000000 THEN 1
-              WHEN is_line = 0 AND line_after = 1 AND item_after_ns - item_ns <= 102000000 THEN 1
+         CASE WHEN is_line = 1 AND line_before = 0 AND item_ns - item_before_ns <= 7000000 THEN 1
+              WHEN is_line = 0 AND line_after = 1 AND item_after_ns - item_ns <= 7000000 THEN 1
               ELSE 0 END AS is_prompt
   FROM items_with_neighbours
 ), items_left AS (

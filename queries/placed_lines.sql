@@ -6,8 +6,8 @@
 -- that is not trusted has another clock, time zone or node than the events. Lines of an allocation that no listing
 -- showed are trusted without this comparison. A line lies after the last window that ends before it. If no gap follows
 -- that window, or if the next window begins more than 100 ms before the line, the windows contradict the line. Such a
--- line is left out, with one exception: it is kept if it ends before the first event of the first window, and the
--- history of the task begins in that window. Then the client lost its state after the line. Two more kinds of lines are
+-- line is left out, with one exception: it is kept if it and a `Received` end before the first event of the first
+-- window, although the history of the task seems to begin in that window. Two more kinds of lines are
 -- left out. The first is a Received of a task that was known before that line, because a restarted agent writes a
 -- Received for each task that it restores. The second is every line of a task whose lives are mixed (see windows).
 --
@@ -169,13 +169,22 @@ WITH places AS (
   FROM lines_with_window AS p
   LEFT JOIN windows_of_tasks AS w ON w.region = p.region AND w.alloc_id = p.alloc_id AND w.task = p.task
       AND w.window_no = p.window_no
+), earlier_lives AS (
+  -- Only a Received proves an earlier life. If the client's clock was set back, other lines of the same life may come
+  -- before its first event.
+  SELECT DISTINCT l.region, l.alloc_id, l.task
+  FROM numbered_lines AS l
+  JOIN lines_with_next_window AS p ON p.region = l.region AND p.alloc_id = l.alloc_id AND p.task = l.task
+      AND p.placed_no = l.line_no
+  WHERE p.next_gap = 0 AND p.window_no = 1 AND l.end_ns < p.to_ns AND l.type_name = 'Received'
 ), lines_in_gaps AS (
   SELECT l.*, p.window_no, p.counted, p.from_ns, p.to_ns
   FROM numbered_lines AS l
   JOIN lines_with_next_window AS p ON p.region = l.region AND p.alloc_id = l.alloc_id AND p.task = l.task
       AND p.placed_no = l.line_no
+  LEFT JOIN earlier_lives AS e ON e.region = l.region AND e.alloc_id = l.alloc_id AND e.task = l.task
   WHERE p.next_gap = 2 OR (p.next_gap = 1 AND l.logged_at_ns - 100000000 < p.to_ns)
-     OR (p.next_gap = 0 AND p.window_no = 1 AND l.end_ns < p.to_ns)
+     OR (p.next_gap = 0 AND p.window_no = 1 AND l.end_ns < p.to_ns AND e.region IS NOT NULL)
 ), lines_with_restarts AS (
   SELECT *,
          SUM(is_restarting) OVER (PARTITION BY region, alloc_id, task, window_no ORDER BY line_no

@@ -172,6 +172,8 @@ WITH state_windows AS (
               WHEN counter >= 0 AND counter < most_counted THEN 1
               WHEN first_ns = 0 OR previous_last_ns = 0 OR previous_first_place = 0 THEN 0
               WHEN window_events < 10 AND first_attempt < 2 AND first_place > previous_first_place THEN 1
+              WHEN has_attempts = 1 AND previous_has_attempts = 1 AND first_attempt = previous_first_attempt
+                AND first_place = previous_first_place THEN 0
               -- The stored events between the first and the last of the previous window are exactly those of that
               -- window. If this window begins among them, both windows have its first event.
               WHEN previous_is_exact = 1 AND first_attempt < previous_last_attempt

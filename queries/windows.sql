@@ -22,14 +22,14 @@
 --                              lines of logs come before the first window; or it is the first window, and lines of
 --                              logs close the gap before it
 --   after_gap       bool       whether it does not join the window before it, and lines of logs do not close the gap
---                              between the two; for the first window, whether lines of logs show an earlier life
+--                              between the two; for the first window, whether it shows a new life
 --   new_life        bool       whether it shows that the client lost its state and began the task anew. One of these is
 --                              enough: its counter is below that of an earlier window; it is not full, begins with the
 --                              first run, and begins later than the previous window began; its first attempt is lower
 --                              than the last attempt of the previous window, although its first time is later than the
 --                              last time of that window, and the stored events do not prove that the previous window
 --                              has its first event, too; lines of logs come before the first window, although the
---                              history of the task begins in it
+--                              history seems to begin in it and it has fewer than ten events
 --   lives_mixed     bool       whether the lives of its task are mixed; the same in all windows of a task
 --   stored_events   int64      number of stored events from the first to the last (attempt, time) of the window. It
 --                              differs from window_events if a clock was changed or the client lost its state; null if
@@ -39,20 +39,21 @@
 
 WITH filled_gaps AS (
   SELECT region, alloc_id, task, window_no, is_closed, restarts_seen,
-         CASE WHEN window_no = 1 AND new_life THEN 1 ELSE 0 END AS is_earlier_life
+         CASE WHEN window_no = 1 AND new_life THEN 1 ELSE 0 END AS is_earlier_life,
+         CASE WHEN window_no = 1 AND lines > 0 THEN 1 ELSE 0 END AS has_lines
   FROM log_gaps
   WHERE NOT is_refuted
 ), windows_with_logs AS (
   SELECT w.*, COALESCE(g.is_closed, FALSE) AS is_closed, COALESCE(g.restarts_seen, 0) AS logged_restarts,
          COALESCE(g.is_earlier_life, 0) AS is_earlier_life,
-         MAX(COALESCE(g.is_earlier_life, 0)) OVER (PARTITION BY w.region, w.alloc_id, w.task) AS has_earlier_life
+         MAX(COALESCE(g.has_lines, 0)) OVER (PARTITION BY w.region, w.alloc_id, w.task) AS has_earlier_lines
   FROM shown_windows AS w
   LEFT JOIN filled_gaps AS g ON g.region = w.region AND g.alloc_id = w.alloc_id AND g.task = w.task
       AND g.window_no = w.window_no
 )
 SELECT region, alloc_id, task, window_no, modify_index, modified_at, modified_at_ns, restarts, window_events,
        first_attempt, first_ns, last_ns,
-       (begins AND has_earlier_life = 0) OR (window_no = 1 AND is_closed) AS begins,
+       (begins AND has_earlier_lines = 0) OR (window_no = 1 AND is_closed) AS begins,
        (after_gap AND NOT is_closed) OR is_earlier_life = 1 AS after_gap, new_life OR is_earlier_life = 1 AS new_life,
        lives_mixed, stored_events,
        CASE WHEN lost_before < logged_restarts THEN 0 ELSE lost_before - logged_restarts END AS lost_before

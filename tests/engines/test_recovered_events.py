@@ -103,6 +103,22 @@ def test_lines_before_the_beginning_show_an_earlier_life(ask, ask_one):
     assert (row["begins"], row["gaps"], row["lost_restarts"], row["complete"]) == (False, 1, None, False)
 
 
+def test_lines_that_are_late_in_a_fast_loop_are_not_lines_of_the_next_event(ask):
+    history = listed()
+    history.state([event("Signaling", n * 0.45) for n in range(6)], restarts=0)
+    logged(history, *[line("Signaling", n * 0.45 + 0.5) for n in range(6)])
+    assert found(ask, history) == []
+
+
+def test_lines_before_the_beginning_without_received_may_come_from_a_clock_that_was_set_back(ask, ask_one):
+    history = listed()
+    history.state([event("Received", 100), event("Started", 101)], restarts=0)
+    logged(history, line("Received", 100.0005), line("Started", 101.0005), line("Terminated", 40, exit_code=1, signal=0))
+    assert found(ask, history) == []
+    row = ask_one(history, "coverage")
+    assert (row["begins"], row["lost_restarts"], row["complete"]) == (True, 0, True)
+
+
 def test_exit_codes_and_delays_distinguish_events(ask):
     history = listed()
     shown = [event("Terminated", 1, exit_code=1, signal=0), event("Restarting", 1.1, start_delay_ns=5)]

@@ -347,6 +347,7 @@ fn coverage(life: &TaskHistory, windows: &[Window], events: i64) -> TaskTruth {
             || w.restarts.is_some()
                 && first(w).0 < end(before).0
                 && first(w).1 > end(before).1
+                && !(before.restarts.is_some() && first(w) == first(before))
                 && !(can_place && is_exact(before) && first(w) >= first(before));
         let is_alike = before.restarts.is_some() == w.restarts.is_some();
         let is_gap = is_new_life || if is_alike { first(w) > end(before) } else { full(w) };
