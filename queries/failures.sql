@@ -4,7 +4,8 @@
 -- A stop is not a failure, whatever its exit code. A restart that a user, a template, Vault or an identity requested is
 -- not a failure either. If a failure precedes a Not Restarting in the same run, the Not Restarting is not a failure of
 -- its own: it says that Nomad gave up after that failure. Lost, unknown and preempted allocations are not failures of
--- tasks. The period selects rows by failed_at. The class is the first that matches (endings has the exact rules):
+-- tasks. The period selects rows by failed_at. The class is the first that matches, but unknown comes
+-- before health, signal and exit in the two cases named last (endings has the exact rules):
 --   oom         the event says that memory ran out
 --   health      the task was restarted because a health check failed
 --   signal      a signal ended the run
@@ -40,9 +41,9 @@
 --   failed_at_ns   int64      the same in nanoseconds since the epoch
 --   event_type     string     type of the event
 --   class          string     class of the failure, see above
---   suspected_oom  bool       whether memory may have run out although the event does not say so: exit code 137 or
---                             signal 9 in a failure of class signal or exit; or exit code 137 in a failure of class
---                             unknown that only a log shows and whose preceding events are not lost
+--   suspected_oom  bool       whether memory may have run out although the event does not say so. True in two cases:
+--                             the class is signal or exit, with exit code 137 or signal 9; or the class is unknown,
+--                             with exit code 137, only a log shows the event, and no preceding event is lost
 --   gave_up        bool       whether Nomad gave up after it, so that the task was not restarted
 --   exit_code      int64      exit code; null where none applies
 --   signal         int64      number of the signal that ended the process, 0 for none; null where none applies

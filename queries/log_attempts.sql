@@ -1,4 +1,4 @@
--- log_attempts: How many runs of each task do only logs of agents show?
+-- log_attempts: How many runs of each task are known only from logs of agents?
 --
 -- One row is one task with a run that logs show and task_events lacks.
 --
@@ -6,7 +6,7 @@
 --   region    string  region given by `--region`; empty without it
 --   alloc_id  string  allocation ID
 --   task      string  task name
---   attempts  int64   runs with a known attempt that have events in logs, but no events in task_events
+--   attempts  int64   runs with a known attempt number that have events in logs, but none in task_events
 
 WITH logged_attempts AS (
   SELECT DISTINCT region, alloc_id, task, attempt

@@ -1,16 +1,16 @@
 -- log_pairs: Which lines of logs report an event that task_events has?
 --
--- One row is one line of a log about a task event. Lines that repeat another line are left out.
--- A line and an event of one task can be a pair if they have the same type, exit code, signal and start delay, and the
--- event comes before the line. Where a source lacks the code, signal or delay, only the type must be the same. First, a
--- line is paired with such an event directly before it, within 5 ms: a client usually writes a line that soon. Then
--- each line that is left is paired with the earliest such event that is left. So each line and each event is in one
--- pair at most. A client writes a line within a second of its event. So no pair of the second kind spans a pause of
--- more than two seconds without such lines and events.
--- An event has several lines if several loggers of an agent wrote it, such as the log file of the agent and the monitor
--- of a debug bundle. The times of these lines differ a little. So of the lines and events of one kind without a pause
--- of more than two seconds between them, only the lines of the most frequent form count. Equal lines of one form that
--- are less than 5 ms apart count once.
+-- One row is one line of a log about a task event. Lines that repeat another line are left out. A line and an event of
+-- one task can be a pair if they have the same type, exit code, signal and start delay, and the event comes before the
+-- line. Where a source lacks the code, signal or delay, only the type must be the same. First, a line is paired with
+-- such an event directly before it, within 5 ms: a client usually writes a line that soon. Then each line that is left
+-- is paired with the earliest such event that is left. So each line and each event is in one pair at most. A client
+-- writes a line within a second of its event. So a line and an event are not paired in the second step if there is a
+-- pause of more than two seconds between them, without lines and events of the same type, code, signal and delay. An
+-- event has several lines if several loggers of an agent wrote it, such as the log file of the agent and the monitor of
+-- a debug bundle. The times of these lines differ a little. So pauses of more than two seconds divide the lines and
+-- events of one type, code, signal and delay into groups. In each group, only the lines of the most frequent form
+-- count. Equal lines of one form that are less than 5 ms apart count once.
 --
 -- Columns:
 --   region           string     region given by `--region`; empty without it
@@ -69,7 +69,8 @@ WITH lines_with_class AS (
          COALESCE(text_hash, -1) AS hash_order, event_at_ns AS item_ns, event_at_ns AS logged_at_ns, '' AS node_order
   FROM events_of_logged_tasks
 ), items_with_doubt AS (
-  -- If any event of a type lacks its code, signal or delay, lines and events of this type are compared by type alone.
+  -- If any line or event of a type lacks its code, signal or delay, lines and events of this type are compared by type
+  -- alone.
   SELECT *, MAX(CASE WHEN type_name = 'Terminated' AND (exit_order = -1000 OR signal_order = -1) THEN 1
                      WHEN type_name = 'Restarting' AND delay_order = -1 THEN 1 ELSE 0 END)
            OVER (PARTITION BY alloc_id, task, type_name) AS is_doubtful
@@ -131,8 +132,9 @@ WITH lines_with_class AS (
                              ORDER BY item_ns, is_line, ordinal, hash_order, logged_at_ns, node_order) AS item_after_ns
   FROM items_of_best_form
 ), items_with_prompt AS (
-  -- A line directly after an event, within 5 ms, is of that event. The limit has 2 ms more for the place of a line.
-  -- With a longer limit, a late line in a fast loop would be taken for the line of the next event.
+  -- A line directly after an event, within 5 ms, is of that event. The limit has 2 ms more, because item_ns of a line
+  -- is up to 2 ms after its time. With a longer limit, a late line in a fast loop would be taken for the line of the
+  -- next event.
   SELECT *,
          CASE WHEN is_line = 1 AND line_before = 0 AND item_ns - item_before_ns <= 7000000 THEN 1
               WHEN is_line = 0 AND line_after = 1 AND item_after_ns - item_ns <= 7000000 THEN 1

@@ -42,8 +42,8 @@
 --   stored_events   int64      number of stored events from the first to the last (attempt, time) of the window. It
 --                              differs from window_events if a clock was changed or the client lost its state; null if
 --                              the first or last event has no time
---   lost_before     int64      restarts that its counter is the first to include and whose `Restarting` event is in no
---                              window; null without a counter, or if the counter falls
+--   lost_before     int64      restarts that its counter includes, but the counter of no earlier window, and whose
+--                              `Restarting` event is in no window; null without a counter, or if the counter falls
 
 WITH state_windows AS (
   SELECT region, alloc_id, task, COALESCE(modify_index, 0) AS version, COALESCE(modified_at_ns, 0) AS version_ns,
@@ -174,8 +174,8 @@ WITH state_windows AS (
               WHEN window_events < 10 AND first_attempt < 2 AND first_place > previous_first_place THEN 1
               WHEN has_attempts = 1 AND previous_has_attempts = 1 AND first_attempt = previous_first_attempt
                 AND first_place = previous_first_place THEN 0
-              -- The stored events between the first and the last of the previous window are exactly those of that
-              -- window. If this window begins among them, both windows have its first event.
+              -- Here, the stored events from the first to the last event of the previous window are exactly its events.
+              -- If this window begins among them, its first event is in both windows.
               WHEN previous_is_exact = 1 AND first_attempt < previous_last_attempt
                 AND (first_attempt > previous_first_attempt
                      OR (first_attempt = previous_first_attempt AND first_place >= previous_first_place)) THEN 0

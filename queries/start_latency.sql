@@ -1,12 +1,12 @@
 -- start_latency: How long do first starts take, when tasks that still wait are counted too?
 --
 -- One row is one measure of one group of tasks: setup_to_started (the task's own setup) or created_to_started.
--- Quantiles are Kaplan-Meier estimates over tasks whose origin is known, that is, the beginning of the setup or the
--- creation. Waiting tasks are censored when they were last seen, and stopped tasks when they were stopped. Tasks that
--- failed before they started stay at risk for ever. A start comes before a censoring at the same time. Without censored
--- tasks, a quantile is the nearest-rank one. A quantile is null if too few tasks started to reach it. It is also null
--- if it depends on how long a task waited, and the time when that task was last seen is not known. The columns that
--- count tasks include tasks without a known origin. The period selects rows by created_at.
+-- Quantiles are Kaplan-Meier estimates over the tasks whose origin is known: for setup_to_started the beginning of the
+-- setup, for created_to_started the creation. Waiting tasks are censored when they were last seen, and stopped tasks
+-- when they were stopped. Tasks that failed before they started stay at risk for ever. A start comes before a censoring
+-- at the same time. Without censored tasks, a quantile is the nearest-rank one. A quantile is null if too few tasks
+-- started to reach it. It is also null if it depends on the wait of a task for which the time when it was last seen is
+-- not known. The columns that count tasks include tasks without a known origin. The period selects rows by created_at.
 --
 -- Exported: yes
 -- Grouped: yes
@@ -91,7 +91,7 @@ WITH measured_starts AS (
          SUM(tasks) AS tasks, SUM(started) AS started, SUM(waiting) AS waiting,
          SUM(failed_before_start) AS failed_before_start, SUM(stopped_before_start) AS stopped_before_start,
          SUM(unknown) AS unknown, SUM(waits_unsure) AS waits_unsure,
-         -- Up to this time, every waiting task is known to have waited.
+         -- The shortest wait that is not known exactly. Quantiles up to this wait are certain.
          MIN(CASE WHEN waits_unsure > 0 THEN span_order ELSE 9223372036854775807 END) AS sure_ns,
          MIN(CASE WHEN starting > 0 AND waiting_share <= 0.5 THEN span_ns END) AS p50_ns,
          MIN(CASE WHEN starting > 0 AND waiting_share <= 0.1 THEN span_ns END) AS p90_ns,

@@ -1,4 +1,4 @@
-//! Feeds bytes to both readers and checks the properties in `tests/readers/property.rs`:
+//! Feeds bytes to the fast and the strict reader, and checks the properties in `tests/readers/property.rs`:
 //! - No reader panics.
 //! - Both readers read valid JSON alike.
 //! - `--strict` refuses damage.

@@ -75,7 +75,8 @@ impl Args {
         !self.filter.is_empty()
     }
 
-    /// The first given flag that has no effect without a live cluster.
+    /// The first of `--address`, `--token-file`, `--stale` and `--filter` that is given. Without a live cluster, it has
+    /// no effect.
     pub fn unused_live_flag(&self) -> Option<&'static str> {
         let given = [
             ("--address", self.address.is_some()),

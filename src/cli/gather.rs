@@ -34,7 +34,7 @@ pub fn gather(
 ) -> anyhow::Result<Gathered> {
     cluster::announce(pipeline.sources.inputs(), console);
     if args.source.follow_flag().is_some() {
-        console.done(); // the total is unknown
+        console.done(); // no progress bar: the number of documents is unknown
     }
     let result = match show {
         None => pipeline.run(store, console),
@@ -73,8 +73,8 @@ pub fn boxed(error: anyhow::Error) -> BoxError {
 impl Gathered {
     /// If nothing is selected, warns or, if there are conditions, fails.
     ///
-    /// # Errors
-    /// When nothing is selected and there are conditions, because an empty result would pass every condition.
+    /// # Errors When nothing is selected and there are conditions. No condition holds for an empty result, so the gate
+    /// would pass although it checked nothing.
     pub fn expect_something(&self, has_conditions: bool, console: &Console) -> anyhow::Result<()> {
         match &self.nothing {
             Some(why) if has_conditions => {

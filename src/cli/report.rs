@@ -58,7 +58,7 @@ pub struct Args {
     /// Explain the terms below each section
     #[arg(long, help_heading = "Result")]
     explain: bool,
-    /// Use colours; a NO_COLOR in the environment turns them off
+    /// Use colours; with auto, a NO_COLOR in the environment turns them off
     #[arg(long, help_heading = "Result", value_enum, default_value = "auto")]
     color: Color,
     /// Exit with 4 if this SQL condition holds for any row; repeatable

@@ -68,7 +68,7 @@ pub struct Args {
     /// Each task is a track with its attempts, waits and gaps; its events are instants.
     #[arg(long, help_heading = "Result", value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Use colours; a NO_COLOR in the environment turns them off
+    /// Use colours; with auto, a NO_COLOR in the environment turns them off
     #[arg(long, help_heading = "Result", value_enum, default_value = "auto")]
     color: Color,
     #[command(flatten)]

@@ -71,7 +71,7 @@ pub fn is_there(storage: &Storage, table: Table, head: TableHead) -> Result<bool
     Ok(bytes.is_some_and(|bytes| xxh3_64(&bytes) == head.commit))
 }
 
-/// Creates an empty table for a lake of a format, unless it exists.
+/// Creates an empty table in this lake format, unless the table exists.
 ///
 /// # Errors
 /// When the lake cannot be written.
@@ -90,8 +90,8 @@ pub fn create_table(storage: &Storage, table: Table, format: u32, now_ms: i64) -
 /// When the log cannot be read, has a gap, or requires an unsupported protocol.
 pub fn head(storage: &Storage, table: Table, known: Option<TableHead>) -> Result<TableHead> {
     let last = last_checkpoint(storage, table)?;
-    // Versions older than a checkpoint may have been removed. So if the successor of such a version is missing, the
-    // log need not end there.
+    // Versions older than a checkpoint may have been removed. So a known head that is older than the checkpoint is
+    // ignored: if the version after that head is missing, the log may still go on.
     let known = known.filter(|known| last.as_ref().is_none_or(|last| known.version >= last.version));
     let (mut head, mut protocol, mut meta_data) = match (known, last) {
         (Some(known), _) => (known, None, None),

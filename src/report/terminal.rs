@@ -132,8 +132,8 @@ impl TerminalPage<'_> {
         lines
     }
 
-    /// The time of the first restart of a loop within the last hour or, if that is not known, of the first restart that
-    /// was seen.
+    /// The time of the loop's first restart in the last hour. If that restart was not seen, the time of the first
+    /// restart that was seen.
     fn since(&self, row: &Row) -> String {
         match (row.get("since_at"), row.get("seen_since_at")) {
             (Value::Null, Value::Null) => "-".to_owned(),
@@ -182,7 +182,8 @@ impl TerminalPage<'_> {
     fn restarts(&self) -> Vec<String> {
         let section = &self.report.restarts;
         let most = section.rows.first().and_then(|row| row.int("restarts")).unwrap_or(0);
-        // Groups of several jobs are compared by their rates, single tasks by their counts.
+        // On a narrow terminal, groups of several tasks keep the column of the rate longest, because their totals are
+        // not comparable.
         let rate_rank = if self.report.by.contains(&"task") { 3 } else { 1 };
         let columns = [
             right("restarts", 0),
@@ -374,8 +375,8 @@ impl TerminalPage<'_> {
         Some(self.style().dim().apply_to(fitting).to_string())
     }
 
-    /// The filter for a row's job. `None` if the rows are not grouped by job, or the ID has characters that are
-    /// special in a glob or a shell.
+    /// The filter for a row's job. `None` if the rows are not grouped by job, or if the ID has characters that are
+    /// special in a glob, a `!`, or characters that a line cannot show.
     fn job(&self, row: &Row) -> Option<(&'static str, String)> {
         let job = row.text("job_id").filter(|_| self.report.by.contains(&"job_id"))?;
         let is_plain = one_line(job) == job && !job.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);

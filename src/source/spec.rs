@@ -48,7 +48,7 @@ pub struct SourceFiles {
     pub holds_many: bool,
 }
 
-/// Lists the files of the source with this number.
+/// Lists the files of one source. Each of them gets the number of the source.
 ///
 /// # Errors
 /// When a glob is malformed.

@@ -2,8 +2,8 @@
 //!
 //! This stage reads the output of the first stage ([`super::mask::credentials`]). It may change in every version,
 //! because no row identity depends on it. docs/semantics.md lists the secrets that this stage recognises. Ambiguous
-//! texts stay unchanged. Every rule finds the start of a secret with a regular expression, and its end with a scan, so
-//! the time is linear in the length of the text.
+//! texts stay unchanged. A regular expression finds the start of a secret; the same expression or a scan finds its end.
+//! So the time is linear in the length of the text.
 
 mod filter;
 mod patterns;
@@ -27,8 +27,8 @@ const RANDOM_CHANGES: usize = 12;
 const AWS_SECRET: usize = 40;
 
 /// Maximum number of searches of a text. Some words are kept because of the word before them (`unexpected token: "}"`).
-/// If that word is masked, the reason is gone, so a text with secrets is searched again. The limit keeps the time
-/// linear.
+/// If the word before is masked, the other word has no reason to stay. So a text in which a secret was found is
+/// searched again. The limit keeps the time linear.
 const PASSES: usize = 8;
 
 /// Masks the secrets in `text`, which is the output of the first stage. Masking the result again changes nothing.
@@ -129,7 +129,8 @@ fn named(text: &str, secrets: &mut Vec<Range<usize>>) {
         let (Some(all), Some(name)) = (found.get(0), found.get(1)) else { return };
         from = all.end();
         // Check the name before the value, which may be long. After a name that does not mark a secret, the search for
-        // names continues within the value. So a long value would otherwise be parsed once for each name in it.
+        // names continues within the value. If the value were parsed first, a long value would be parsed once for each
+        // name in it.
         let is_part = name.as_bytes().eq_ignore_ascii_case(b"sig") && is_within_word(bytes, name.start());
         if is_part || is_directory(text, &all.range()) || is_masked(&text[all.end()..]) {
             continue;

@@ -1,5 +1,5 @@
-//! The same events in several logs: one that grows and is rotated, and one that is written as text and as JSON. Lines
-//! may repeat, but each event must be given once.
+//! Logs that repeat events: a log that grows and is rotated, and a log that is written as text and as JSON. Lines may
+//! repeat, but each event must be given once.
 
 use std::fs;
 

@@ -45,7 +45,8 @@ impl LastCheckpoint {
 
 pub(super) fn last_checkpoint(storage: &Storage, table: Table) -> Result<Option<LastCheckpoint>> {
     let bytes = storage.get(&format!("{}/_last_checkpoint", log(table)))?;
-    // `_last_checkpoint` is only a hint, and some stores overwrite it in place. If it is unreadable, list the log.
+    // `_last_checkpoint` is only a hint, and some stores overwrite it in place. If it is missing or unreadable, and the
+    // first version is missing, list the log.
     if let Some(last) = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
         return Ok(Some(last));
     }

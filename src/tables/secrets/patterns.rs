@@ -1,4 +1,4 @@
-//! The regular expressions that find the start of a secret. All of them match bytes, without Unicode classes, and take
+//! The regular expressions that find secrets, or the start of a secret. All of them match bytes, without Unicode classes, and take
 //! time linear in the length of a text.
 
 use std::sync::LazyLock;
