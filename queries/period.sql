@@ -1,6 +1,7 @@
 -- period: Which period do statistics cover?
 --
--- The only row is the period. In this file it covers all of time; alloclog replaces it if --since or --until is given.
+-- One row is the period; there are no others. In this file it covers all of time. alloclog replaces it if --since or
+-- --until is given.
 --
 -- Columns:
 --   since_ns  int64  its start in nanoseconds since the epoch, inclusive

@@ -177,14 +177,18 @@ WITH places AS (
   JOIN lines_with_next_window AS p ON p.region = l.region AND p.alloc_id = l.alloc_id AND p.task = l.task
       AND p.placed_no = l.line_no
   WHERE p.next_gap = 0 AND p.window_no = 1 AND l.end_ns < p.to_ns AND l.type_name = 'Received'
+), lines_with_earlier_life AS (
+  SELECT p.region, p.alloc_id, p.task, p.placed_no, p.window_no, p.counted, p.from_ns, p.to_ns, p.next_gap,
+         CASE WHEN e.region IS NULL THEN 0 ELSE 1 END AS has_earlier_life
+  FROM lines_with_next_window AS p
+  LEFT JOIN earlier_lives AS e ON e.region = p.region AND e.alloc_id = p.alloc_id AND e.task = p.task
 ), lines_in_gaps AS (
   SELECT l.*, p.window_no, p.counted, p.from_ns, p.to_ns
   FROM numbered_lines AS l
-  JOIN lines_with_next_window AS p ON p.region = l.region AND p.alloc_id = l.alloc_id AND p.task = l.task
+  JOIN lines_with_earlier_life AS p ON p.region = l.region AND p.alloc_id = l.alloc_id AND p.task = l.task
       AND p.placed_no = l.line_no
-  LEFT JOIN earlier_lives AS e ON e.region = l.region AND e.alloc_id = l.alloc_id AND e.task = l.task
   WHERE p.next_gap = 2 OR (p.next_gap = 1 AND l.logged_at_ns - 100000000 < p.to_ns)
-     OR (p.next_gap = 0 AND p.window_no = 1 AND l.end_ns < p.to_ns AND e.region IS NOT NULL)
+     OR (p.next_gap = 0 AND p.window_no = 1 AND l.end_ns < p.to_ns AND p.has_earlier_life = 1)
 ), lines_with_restarts AS (
   SELECT *,
          SUM(is_restarting) OVER (PARTITION BY region, alloc_id, task, window_no ORDER BY line_no
