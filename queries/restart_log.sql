@@ -118,8 +118,8 @@ WITH deciding_events AS (
   FROM versions_with_rise
   WHERE rise > 0
 ), rises_with_begin AS (
-  -- not_before_ns is the time of the last version with a lower counter. If there is no such version, or if it has no
-  -- time, not_before_ns is the time when the allocation was created.
+  -- not_before_ns is the time of the last version with a lower counter. If no version has a lower counter,
+  -- or that version has no time, not_before_ns is the time when the allocation was created.
   SELECT r.*, COALESCE(r.fewer_ns, s.created_at_ns) AS not_before_ns
   FROM counter_rises AS r
   JOIN task_states AS s ON s.region = r.region AND s.alloc_id = r.alloc_id AND s.task = r.task

@@ -329,8 +329,8 @@ fn starts(store: &Store, by: &[&str], top: usize) -> Result<(Section, Section)> 
     Ok((sorted(latency), sorted(phases)))
 }
 
-/// The sort key of slow groups: first whether there is no p95 because tasks have not started, then p95, p50, and the
-/// number of tasks.
+/// The sort key of slow groups, by priority: whether the p95 is missing because tasks have not started; the p95; the
+/// p50; the number of tasks.
 fn slowness(row: &Row) -> (bool, f64, f64, Option<i64>) {
     let missing: i64 = ["waiting", "failed_before_start"].iter().filter_map(|count| row.int(count)).sum();
     let seconds = |quantile: &str| row.number(quantile).unwrap_or(-1.0);

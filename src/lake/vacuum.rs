@@ -6,7 +6,7 @@ use super::delta_log::{self, Add, FileChange, Remove};
 use super::lean::{Detail, FileDigests, path_key};
 use super::replay::{Against, ExpectedTable};
 use super::storage::{self, ObjectInfo};
-use super::{Batch, Lake, TableHeads, now_ms};
+use super::{Batch, Lake, TableHeads, batch_name, now_ms};
 use crate::error::{Context, Error, Result};
 use crate::tables::Table;
 
@@ -46,7 +46,7 @@ fn in_rounds(
         };
         lake.look_for_gaps(last, &mut heads)?;
         let unneeded = unneeded(lake, now - older_than_ms, if dry_run { usize::MAX } else { at_a_time })?;
-        refuse_live_files(lake, &unneeded)?;
+        refuse_live_files(lake, &unneeded, last)?;
         if dry_run || unneeded.is_empty() {
             unneeded.iter().for_each(gone);
             return Ok(());
@@ -125,8 +125,9 @@ fn object_key(table: Table, path: &str) -> u64 {
 
 /// Refuses to remove a file that a batch added and no batch replaced. If the log does not list such a file, the log is
 /// damaged, and a repair needs the file. Reads only the batches since the oldest of the files that the log does not
-/// list.
-fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
+/// list, up to the batch `last`, which is in every log. A later batch is not in the logs yet. It takes the number that
+/// the vacuum needs, so the vacuum starts again.
+fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo], last: u64) -> Result<()> {
     let mut suspects: BTreeMap<Table, BTreeSet<&str>> = BTreeMap::new();
     for table in Table::ALL {
         let below = format!("{}/", table.name());
@@ -173,8 +174,8 @@ fn refuse_live_files(lake: &Lake, unneeded: &[ObjectInfo]) -> Result<()> {
     // Read only the batches that may be newer than the oldest file, because a batch is written after its files. The
     // margin allows for a copied lake, whose times may be those of the copy.
     let batches = lake.storage.list("_alloclog/batches")?;
-    let names: Vec<String> =
-        batches.into_iter().filter(|one| one.written_ms >= oldest - BATCH_AFTER_MS).map(|one| one.name).collect();
+    let is_read = |one: &ObjectInfo| one.written_ms >= oldest - BATCH_AFTER_MS && one.name <= batch_name(last);
+    let names: Vec<String> = batches.into_iter().filter(is_read).map(|one| one.name).collect();
     let mut expected: BTreeMap<Table, ExpectedTable> =
         suspects.keys().map(|table| (*table, ExpectedTable::new())).collect();
     let (log, none) = (FileDigests::default(), HashSet::new());

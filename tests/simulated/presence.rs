@@ -86,7 +86,7 @@ impl Case {
         let second =
             |random: &mut Random, most: i64| BEGIN + random.between(600, most) * SECOND + random.between(0, 999);
         let has_index = random.chance(50);
-        // If there is no index, the program compares times of the two clocks, so the clocks must agree.
+        // Without an index, the program compares times of the server with times of the observer. So their clocks agree.
         let skew = if has_index { random.between(-90, 90) * SECOND } else { 0 };
         let span = *random.pick(&[2400, 2400, 9000]);
         let mut moments: Vec<i64> = (0..random.between(2, 9)).map(|_| second(&mut random, span)).collect();
